@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Run by mmdebstrap as a customize hook, with the new root as $1: what debian-installer would have asked.
+# Reads LAB_PUBLIC_KEY, LAB_ROOT_UUID, LAB_ESP_UUID (empty on a BIOS machine) and LAB_INTERFACES from the environment.
+set -eu
+root=$1
+
+echo xenable-lab >"$root/etc/hostname"
+printf '127.0.0.1\tlocalhost\n127.0.1.1\txenable-lab\n' >"$root/etc/hosts"
+printf 'LANG=C.UTF-8\n' >"$root/etc/default/locale"
+
+printf 'UUID=%s / ext4 errors=remount-ro 0 1\n' "$LAB_ROOT_UUID" >"$root/etc/fstab"
+if [ -n "$LAB_ESP_UUID" ]; then
+    mkdir -p "$root/boot/efi"
+    printf 'UUID=%s /boot/efi vfat umask=0077 0 1\n' "$LAB_ESP_UUID" >>"$root/etc/fstab"
+fi
+
+# The seed boot keeps only the stanza of the interface that is really there.
+{
+    printf 'source /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n'
+    for name in $LAB_INTERFACES; do
+        printf '\nallow-hotplug %s\niface %s inet dhcp\n' "$name" "$name"
+    done
+} >"$root/etc/network/interfaces"
+
+# A remote server: the kernel speaks on the serial port, and the boot menu does not keep anyone waiting.
+sed -i -e 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=1/' \
+    -e 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="console=ttyS0,115200"/' "$root/etc/default/grub"
+grep -q '^GRUB_CMDLINE_LINUX_DEFAULT="console=ttyS0,115200"$' "$root/etc/default/grub"
+
+mkdir -p "$root/var/log/journal"
+: >"$root/etc/machine-id"
+
+chroot "$root" useradd --create-home --shell /bin/bash --groups sudo debian
+printf 'debian ALL=(ALL) NOPASSWD: ALL\n' >"$root/etc/sudoers.d/debian"
+chmod 0440 "$root/etc/sudoers.d/debian"
+for home in root home/debian; do
+    mkdir -p -m 0700 "$root/$home/.ssh"
+    printf '%s\n' "$LAB_PUBLIC_KEY" >"$root/$home/.ssh/authorized_keys"
+    chmod 0600 "$root/$home/.ssh/authorized_keys"
+done
+chroot "$root" chown -R debian:debian /home/debian/.ssh

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Apply, resume and revert over the journal. It knows no topic: only steps and their verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from xenable import journal
+from xenable.errors import Exit, XenableError
+from xenable.host import Host
+from xenable.journal import Record
+from xenable.model import EntryState, Obstacle, Progress
+from xenable.steps import from_record
+from xenable.steps.base import Step
+
+
+class Direction(StrEnum):
+    DO = "do"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What the engine tells the user interface: a step begins, goes on, or ends."""
+
+    direction: Direction
+    title: str
+    number: int
+    """From 1."""
+    total: int
+    fraction: float
+    """0 at the beginning of the step, 1 at its end."""
+    text: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+def quiet(event: Event) -> None:
+    """A listener for those who do not look."""
+
+
+def plan_into_journal(host: Host, steps: Sequence[Step]) -> tuple[Record, ...]:
+    """Write a whole plan down before its first act. Errors: XenableError when one is under way."""
+    if journal.read_journal(host):
+        raise XenableError("internal error: a plan is in the journal already")
+    host.make_folder(journal.STATE, 0o700)
+    return tuple(
+        journal.write_state(
+            host,
+            Record(number=n, kind=step.kind, fields=step.fields(), state=EntryState.PLANNED),
+            EntryState.PLANNED,
+        )
+        for n, step in enumerate(steps, 1)
+    )
+
+
+def apply(host: Host, records: Sequence[Record], listener: Listener = quiet) -> None:
+    """Do what the journal says is not done yet, in order. Errors: XenableError, with the journal telling where."""
+    for record in records:
+        step = from_record(record)
+        if record.state is EntryState.DONE and step.is_done(host):
+            continue
+        tell = _progress(listener, Direction.DO, step.preview(host).title, record.number, len(records))
+        tell(0.0, "")
+        if record.state in (EntryState.PLANNED, EntryState.UNDONE):
+            # What was saved before the first attempt stays: a second look would see our own half-done work.
+            record = journal.write_state(host, record, EntryState.DOING, step.save(host))
+        step.do(host, record.saved, tell)
+        journal.write_state(host, record, EntryState.DONE)
+        tell(1.0, "")
+
+
+def obstacles(host: Host, records: Sequence[Record]) -> tuple[Obstacle, ...]:
+    """All foreign edits that a revert would destroy."""
+    found: list[Obstacle] = []
+    for record in reversed(records):
+        if record.perhaps_done:
+            found.extend(from_record(record).obstacles(host, record.saved))
+    return tuple(found)
+
+
+def revert(host: Host, records: Sequence[Record], listener: Listener = quiet) -> None:
+    """Undo everything that was perhaps done, last first.
+
+    It stops at the first step that fails: the order is what keeps the next boot safe (the boot menu is taken
+    off Xen before anything that Xen needs goes away), so nothing may overtake a failure.
+    Errors: XenableError with status NOT_PUT_BACK.
+    """
+    for record in reversed(records):
+        if not record.perhaps_done:
+            continue
+        step = from_record(record)
+        title = step.preview(host).title
+        tell = _progress(listener, Direction.UNDO, title, record.number, len(records))
+        tell(0.0, "")
+        record = journal.write_state(host, record, EntryState.UNDOING)
+        try:
+            step.undo(host, record.saved, tell)
+        except XenableError as e:
+            raise XenableError(
+                f"cannot undo everything: {title}: {e.message}",
+                hint=(e.hint + "; " if e.hint else "") + "then run `xenable revert` again: it goes on from here",
+                status=Exit.NOT_PUT_BACK,
+            ) from e
+        journal.write_state(host, record, EntryState.UNDONE)
+        tell(1.0, "")
+
+
+def _progress(listener: Listener, direction: Direction, title: str, number: int, total: int) -> Progress:
+    def tell(fraction: float, text: str) -> None:
+        listener(
+            Event(direction=direction, title=title, number=number, total=total, fraction=fraction, text=text)
+        )
+
+    return tell

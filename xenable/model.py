@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nouns of Xenable: read this first.
+
+    machine --probe--> Facts --check--> [Finding] --plan--> Plan([Step]) --apply--> Journal
+
+Everything here is frozen data. UNKNOWN is a value: Answer.UNKNOWN for a yes/no question, None for a number
+or a text. Sizes are whole MiB unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+SCHEMA = 1
+"""Version of every JSON document that a command prints."""
+
+
+class Answer(StrEnum):
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, value: bool | None) -> Answer:
+        if value is None:
+            return cls.UNKNOWN
+        return cls.YES if value else cls.NO
+
+
+# ---------------------------------------------------------------------------------------------- findings
+
+
+class Severity(StrEnum):
+    BLOCKER = "blocker"
+    OVERRIDABLE = "overridable"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing a check has to say. The id is `subject/topic` and never changes its meaning."""
+
+    id: str
+    severity: Severity
+    title: str
+    diagnosis: str
+    remedy: str
+
+
+# ------------------------------------------------------------------------------------------------- facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """From os-release(5)."""
+
+    id: str
+    version_id: str
+    codename: str
+    name: str
+    like: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cpu:
+    architecture: str
+    """As dpkg says it: amd64."""
+    vendor: str
+    count: int | None
+    hvm: Answer
+    """VT-x or SVM: PVH and HVM guests are possible."""
+    iommu: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Virtualization:
+    container: str
+    """Kind of container as systemd names it (lxc, docker, …); empty outside of one."""
+    hypervisor: str
+    """Kind of hypervisor under this system (kvm, microsoft, xen, …); empty on bare metal."""
+    xen_role: str
+    """dom0, domU, or empty when not running under Xen."""
+    xen_version: str
+    """Version of the running Xen; empty when not running under it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    total: int | None
+    used: int | None
+    """Total less what the kernel calls available."""
+    zfs_arc: int | None
+
+
+class FirmwareKind(StrEnum):
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Firmware:
+    kind: FirmwareKind
+    secure_boot: Answer
+    efi_variables: Answer
+    """Whether EFI variables can be written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSystem:
+    """A mounted file system that the conversion depends on."""
+
+    mount_point: str
+    source: str
+    uuid: str
+    kind: str
+    """File system type: ext4, vfat, …"""
+    stack: tuple[str, ...]
+    """Kinds of block device under it, from the top: lvm, raid, crypt, part, disk, …"""
+    free: int | None
+    total: int | None
+    read_only: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    root: FileSystem | None
+    boot: FileSystem | None
+    """The file system that holds /boot; the same as root where /boot is no mount point."""
+    esp: FileSystem | None
+
+
+class LoaderKind(StrEnum):
+    GRUB = "grub"
+    SYSTEMD_BOOT = "systemd-boot"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootLoader:
+    kind: LoaderKind
+    """The one that really boots this machine."""
+    name: str
+    """What it calls itself, for people."""
+    version: str
+    platforms: tuple[str, ...]
+    """GRUB platforms installed under /boot/grub: i386-pc, x86_64-efi."""
+    missing_modules: tuple[str, ...]
+    """GRUB modules that booting Xen needs and that the platform in use does not have."""
+    environment: str
+    """Folder where GRUB can both read and clear our environment block (/boot/grub, /boot/efi/EFI/xenable);
+    empty where there is none: a one-shot is then impossible."""
+    environment_obstacle: str
+    """Why /boot/grub itself is no such folder; empty where it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MenuEntry:
+    id: str
+    title: str
+    """As GRUB shows it."""
+    path: str
+    """Ids from the top, joined with `>`: what GRUB_DEFAULT may name."""
+    loads_xen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Menu:
+    """The generated /boot/grub/grub.cfg, as GRUB would show it."""
+
+    readable: bool
+    entries: tuple[MenuEntry, ...]
+    grub_default: str
+    """GRUB_DEFAULT as set in /etc/default/grub and grub.d."""
+    saved_entry: str
+    next_entry: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A Linux image under /boot."""
+
+    version: str
+    image: str
+    package: str
+    compression: str
+    """gzip, xz, zstd, lz4, lzo, lzma, bzip2, none, or empty when unknown."""
+    dom0: Answer
+    """Whether its configuration has CONFIG_XEN_DOM0."""
+    missing_options: tuple[str, ...]
+    """Options that a useful dom0 needs and this kernel has not."""
+    initrd: str
+    """Path of its initrd; empty when there is none."""
+    initrd_unpacked: int | None
+    running: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A package that apt could install."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packages:
+    usable: Answer
+    """Whether apt's lists and status could be read."""
+    problem: str
+    """What is broken, in apt's words; empty when nothing is."""
+    locked_by: str
+    """The program that holds dpkg's or apt's lock; empty when nobody does."""
+    half_installed: tuple[str, ...]
+    held: tuple[str, ...]
+    lists_age_days: int | None
+    install_recommends: bool
+    xen: Candidate | None
+    """The system package that brings hypervisor and tools; None when the archive has none."""
+    xen_series: str
+    """Series of the hypervisor that would come: 4.20; empty when unknown."""
+    kernel: Candidate | None
+    """The distribution's generic kernel."""
+    recommended: tuple[Candidate, ...]
+    """Recommended packages that Xen needs to be useful and that the archive has."""
+    installed_xen: tuple[Candidate, ...]
+    """Xen packages that are here already."""
+    new: tuple[Candidate, ...]
+    """Every package that installing the above would bring."""
+    removed: tuple[str, ...]
+    """Packages that installing the above would remove."""
+    download_bytes: int | None
+    installed_kib: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modules:
+    dkms: tuple[str, ...]
+    """Names of DKMS modules with their versions."""
+    tainting: tuple[str, ...]
+    """Loaded modules that are out of tree or proprietary."""
+    graphics: tuple[str, ...]
+    """Loaded graphics drivers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherHypervisor:
+    """Something here that uses the processor's virtualisation and will not under Xen."""
+
+    kind: str
+    """kvm, virtualbox, lxd, vmware."""
+    guests: tuple[str, ...]
+    """Names or process ids of guests that run now; empty when it is only installed and idle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    name: str
+    mac: str
+    kind: str
+    """physical, bridge, bond, vlan, dummy, veth, wireless, loopback, other."""
+    up: bool
+    addresses: tuple[str, ...]
+    """With prefix length."""
+    manager: str
+    """networkmanager, networkd, netplan, ifupdown, or empty when unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    destination: str
+    """`default` or a prefix."""
+    interface: str
+    gateway: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    known: bool
+    interfaces: tuple[Interface, ...]
+    routes: tuple[Route, ...]
+    firewalls: tuple[str, ...]
+    """ufw, firewalld, docker, nftables, iptables: those that are active."""
+    forward_policy: str
+    """accept, drop, or empty when unknown."""
+    ip_forward: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class SerialConsole:
+    """A serial console that Linux was told to use: console=ttyS0,115200n8."""
+
+    port: int
+    """0 for ttyS0, which Xen calls com1."""
+    speed: int
+    mode: str
+    """8n1"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    command_line: str
+    serial: tuple[SerialConsole, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    known: bool
+    failed: tuple[str, ...]
+    """Units that have failed."""
+    ssh_listen: tuple[str, ...]
+    """address:port on which sshd (or its socket) listens."""
+    os_prober: Answer
+    """Whether os-prober adds entries to the menu."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What Xenable itself did here before."""
+
+    state: str
+    """none, half-applied, applied, half-reverted."""
+    legacy_xen: tuple[str, ...]
+    """Signs of a Xen installed by hand: /usr/local/sbin/xl, /etc/grub.d/08_linux_xen, …"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything known about a machine. A probe fills it in and judges nothing."""
+
+    distribution: Distribution
+    cpu: Cpu
+    virtualization: Virtualization
+    memory: Memory
+    firmware: Firmware
+    storage: Storage
+    boot_loader: BootLoader
+    menu: Menu
+    kernels: tuple[Kernel, ...]
+    packages: Packages
+    modules: Modules
+    other_hypervisors: tuple[OtherHypervisor, ...]
+    network: Network
+    console: Console
+    services: Services
+    conversion: Conversion
+
+
+# ----------------------------------------------------------------------------------------- plan and steps
+
+
+Progress = Callable[[float, str], None]
+"""Called by a step while it works: how much is done (0 to 1) and what it does now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a person sees of a step before it is done."""
+
+    title: str
+    detail: str = ""
+    """A diff, a list of packages, …; more than one line is fine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """Something that undo would destroy: a file edited since, a package that others came to need."""
+
+    what: str
+    diff: str = ""
+
+
+class EntryState(StrEnum):
+    """Where a step stands. `doing` and `undoing` mean "perhaps done"."""
+
+    PLANNED = "planned"
+    DOING = "doing"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+class Status(StrEnum):
+    """The five words of `xenable status`."""
+
+    NATIVE = "native"
+    ARMED = "armed"
+    TRYING = "trying"
+    CONFIRMED = "confirmed"
+    FELL_BACK = "fell-back"

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a step is: frozen data and six verbs.
+
+`save` returns all that `undo` needs; the engine has it on disk before it calls `do`. `do` and `undo` are
+idempotent: after a power cut each may be called again on what the first call left. The design has five
+verbs; `obstacles` is the sixth, so that revert can refuse over a foreign edit before it has changed
+anything, and not in the middle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from xenable.host import Host
+from xenable.model import Obstacle, Preview, Progress
+
+Saved = Mapping[str, Any]
+"""JSON: what `save` returned."""
+
+
+class Step(ABC):
+    """Subclasses are frozen dataclasses whose fields are plain JSON (text, numbers, tuples of text)."""
+
+    kind: ClassVar[str]
+    """Name in the journal; never changes its meaning."""
+
+    @abstractmethod
+    def preview(self, host: Host) -> Preview:
+        """What a person sees in `xenable plan`. Changes nothing."""
+
+    @abstractmethod
+    def is_done(self, host: Host) -> bool:
+        """Whether `do` would change nothing."""
+
+    @abstractmethod
+    def save(self, host: Host) -> Saved:
+        """All that undo needs. Changes nothing but the store."""
+
+    @abstractmethod
+    def do(self, host: Host, saved: Saved, progress: Progress) -> None:
+        """Do it. Errors: XenableError."""
+
+    @abstractmethod
+    def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
+        """What undo would destroy that is not Xenable's. Changes nothing."""
+
+    @abstractmethod
+    def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        """Put back what `save` saw. Errors: XenableError."""
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON for the journal."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
