@@ -32,7 +32,7 @@ def runs_dir() -> Path:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the cache's lock of that name; waits for other lab processes, and ends with this process at the latest."""
+    """Hold the cache's lock of that name; waits for other lab processes, and dies with this one."""
     folder = cache_dir() / "locks"
     folder.mkdir(exist_ok=True)
     with (folder / name).open("w") as stream:
@@ -41,7 +41,7 @@ def locked(name: str) -> Iterator[None]:
 
 
 def ssh_key() -> Path:
-    """The private key (ed25519) that every image of this cache accepts; the public one is its .pub sibling."""
+    """The private key (ed25519) that every image of this cache accepts; its .pub sibling is public."""
     key = cache_dir() / "id_ed25519"
     with locked("ssh-key"):
         if not key.with_suffix(".pub").exists():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a stock image is made of. Pure: a recipe, its packages, and the name under which its image is cached."""
+"""What a stock image is made of. Pure: a recipe, its packages, the name under which it is cached."""
 
 import hashlib
 import json
@@ -94,7 +94,7 @@ def packages(recipe: Recipe) -> tuple[str, ...]:
 
 
 def recipe_hash(recipe: Recipe, public_key: str) -> str:
-    """Twelve hex digits that change with everything that goes into an image, except the archive's own contents."""
+    """Twelve hex digits that change with all that goes into an image, but for the archive's contents."""
     parts = {
         "format": FORMAT,
         "recipe": [recipe.release.value, recipe.firmware.value, recipe.kernel.value],

@@ -46,30 +46,38 @@ def plan_into_journal(host: Host, steps: Sequence[Step]) -> tuple[Record, ...]:
     """Write a whole plan down before its first act. Errors: XenableError when one is under way."""
     if journal.read_journal(host):
         raise XenableError("internal error: a plan is in the journal already")
-    host.make_folder(journal.STATE, 0o700)
-    return tuple(
-        journal.write_state(
-            host,
-            Record(number=n, kind=step.kind, fields=step.fields(), state=EntryState.PLANNED),
-            EntryState.PLANNED,
-        )
+    records = tuple(
+        Record(number=n, kind=step.kind, fields=step.fields(), state=EntryState.PLANNED)
         for n, step in enumerate(steps, 1)
     )
+    journal.write_plan(host, records)
+    return records
 
 
 def apply(host: Host, records: Sequence[Record], listener: Listener = quiet) -> None:
-    """Do what the journal says is not done yet, in order. Errors: XenableError, with the journal telling where."""
+    """Do what the journal says is not done yet, in order. Errors: XenableError; the journal tells where."""
+    journal.repair_tail(host)
     for record in records:
         step = from_record(record)
         if record.state is EntryState.DONE and step.is_done(host):
             continue
-        tell = _progress(listener, Direction.DO, step.preview(host).title, record.number, len(records))
+        tell = _progress(listener, Direction.DO, step.title(), record.number, len(records))
         tell(0.0, "")
         if record.state in (EntryState.PLANNED, EntryState.UNDONE):
             # What was saved before the first attempt stays: a second look would see our own half-done work.
             record = journal.write_state(host, record, EntryState.DOING, step.save(host))
         step.do(host, record.saved, tell)
         journal.write_state(host, record, EntryState.DONE)
+        tell(1.0, "")
+
+
+def repeat(host: Host, steps: Sequence[Step], listener: Listener = quiet) -> None:
+    """Do steps again whose first time is in the journal, and whose undo needs nothing saved. Errors: XenableError."""
+    for n, step in enumerate(steps, 1):
+        tell = _progress(listener, Direction.DO, step.title(), n, len(steps))
+        tell(0.0, "")
+        if not step.is_done(host):
+            step.do(host, {}, tell)
         tell(1.0, "")
 
 
@@ -89,11 +97,12 @@ def revert(host: Host, records: Sequence[Record], listener: Listener = quiet) ->
     off Xen before anything that Xen needs goes away), so nothing may overtake a failure.
     Errors: XenableError with status NOT_PUT_BACK.
     """
+    journal.repair_tail(host)
     for record in reversed(records):
         if not record.perhaps_done:
             continue
         step = from_record(record)
-        title = step.preview(host).title
+        title = step.title()
         tell = _progress(listener, Direction.UNDO, title, record.number, len(records))
         tell(0.0, "")
         record = journal.write_state(host, record, EntryState.UNDOING)
@@ -102,7 +111,8 @@ def revert(host: Host, records: Sequence[Record], listener: Listener = quiet) ->
         except XenableError as e:
             raise XenableError(
                 f"cannot undo everything: {title}: {e.message}",
-                hint=(e.hint + "; " if e.hint else "") + "then run `xenable revert` again: it goes on from here",
+                hint=(e.hint + "; " if e.hint else "")
+                + "then run `xenable revert` again: it goes on from here",
                 status=Exit.NOT_PUT_BACK,
             ) from e
         journal.write_state(host, record, EntryState.UNDONE)

@@ -88,16 +88,44 @@ class Host:
     def names(self, path: StrPath) -> tuple[str, ...]:
         """Names in a folder, sorted; empty when there is no such folder."""
         try:
-            return tuple(sorted(os.listdir(self.path(path))))
+            return tuple(sorted(entry.name for entry in self.path(path).iterdir()))
         except OSError:
             return ()
 
     def link_target(self, path: StrPath) -> str:
         """Target of a symbolic link; empty when it is none."""
         try:
-            return os.readlink(self.path(path))
+            return str(self.path(path).readlink())
         except OSError:
             return ""
+
+    def stat(self, path: StrPath) -> os.stat_result | None:
+        """What lstat says of a name; None when there is nothing. Errors: XenableError when it is hidden."""
+        try:
+            return self.path(path).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as e:
+            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+
+    def xattrs(self, path: StrPath) -> dict[str, bytes]:
+        """Extended attributes of a file, access control lists included; empty where there are none."""
+        target = self.path(path)
+        try:
+            names = sorted(os.listxattr(target, follow_symlinks=False))
+            return {name: os.getxattr(target, name, follow_symlinks=False) for name in names}
+        except OSError as e:
+            if e.errno in (errno.EOPNOTSUPP, errno.ENOSYS):
+                return {}
+            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+
+    def free_bytes(self, path: StrPath) -> int | None:
+        """What root may still write on the file system that holds a path; None when nobody knows."""
+        try:
+            found = os.statvfs(self.path(path))
+        except OSError:
+            return None
+        return found.f_frsize * found.f_bavail
 
     # ------------------------------------------------------------------------------------------- writing
 
@@ -113,9 +141,13 @@ class Host:
     ) -> None:
         """Replace a file, or make it. Errors: XenableError with the reason (no space, read-only, …)."""
         target = self.path(path)
-        temporary = target.with_name(f".{target.name}.xenable-new")
+        temporary = _temporary(target)
         try:
-            with temporary.open("wb") as f:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            # 0600 until the content is whole: it may be a secret.
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as f:
                 f.write(data)
                 f.flush()
                 if owner is not None:
@@ -133,16 +165,53 @@ class Host:
                 temporary.unlink()
             raise _write_error(path, e) from e
 
+    def poke(self, path: StrPath, data: bytes) -> None:
+        """Write to a device: no temporary file, no truncation."""
+        try:
+            fd = os.open(self.path(path), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, data)
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise _write_error(path, e) from e
+
+    def overwrite(self, path: StrPath, data: bytes) -> None:
+        """Put new bytes into a file of the same length: same inode, same blocks, on disk when this returns.
+
+        For a file that a boot loader writes through its blocks; everything else goes through `write`.
+        Errors: XenableError when the file is not there or of another length.
+        """
+        try:
+            fd = os.open(self.path(path), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if os.fstat(fd).st_size != len(data):
+                    raise XenableError(f"cannot write {path}: it is not {len(data)} bytes long")
+                if os.pwrite(fd, data, 0) != len(data):
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise _write_error(path, e) from e
+
     def append(self, path: StrPath, data: bytes) -> None:
-        """Append to a file and wait until it is on disk; a new file is mode 0600."""
+        """Append to a file and wait until it is on disk; a new file is mode 0644."""
         target = self.path(path)
         try:
             new = not target.exists()
-            fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "ab") as f:
-                f.write(data)
-                f.flush()
-                os.fsync(f.fileno())
+            fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                size = os.fstat(fd).st_size
+                try:
+                    if os.write(fd, data) != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    os.ftruncate(fd, size)
+                    raise
+                os.fsync(fd)
+            finally:
+                os.close(fd)
             if new:
                 _sync_folder(target.parent)
         except OSError as e:
@@ -159,7 +228,7 @@ class Host:
 
     def symlink(self, path: StrPath, to: str) -> None:
         target = self.path(path)
-        temporary = target.with_name(f".{target.name}.xenable-new")
+        temporary = _temporary(target)
         try:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
@@ -190,9 +259,19 @@ class Host:
         except OSError as e:
             raise _write_error(path, e) from e
 
+    def clean(self, path: StrPath) -> None:
+        """Remove what a write that was killed left beside a file."""
+        try:
+            _temporary(self.path(path)).unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as e:
+            raise XenableError(f"cannot remove {_temporary(Path(path))}: {e.strerror}") from e
+
     def remove(self, path: StrPath) -> None:
         """Remove a file, a link or an empty folder; nothing happens when it is not there."""
         target = self.path(path)
+        self.clean(path)
         try:
             if stat.S_ISDIR(target.lstat().st_mode):
                 target.rmdir()
@@ -207,6 +286,13 @@ class Host:
     def chmod(self, path: StrPath, mode: int) -> None:
         try:
             self.path(path).chmod(mode)
+        except OSError as e:
+            raise _write_error(path, e) from e
+
+    def chown(self, path: StrPath, uid: int, gid: int) -> None:
+        """Give a file to another owner; the kernel then clears set-user-id bits."""
+        try:
+            os.chown(self.path(path), uid, gid, follow_symlinks=False)
         except OSError as e:
             raise _write_error(path, e) from e
 
@@ -252,7 +338,7 @@ class Host:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the one lock of every run that changes the machine. Errors: XenableError when it is taken."""
-        self.make_folder(STATE, 0o700)
+        self.make_folder(STATE)
         fd = os.open(self.path(STATE / "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -270,6 +356,11 @@ class Host:
             os.close(fd)
 
 
+def _temporary(target: Path) -> Path:
+    """Where the new content of a file is until it is whole."""
+    return target.with_name(f".{target.name}.xenable-new")
+
+
 def _sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -285,7 +376,7 @@ def _sync_folder(folder: Path) -> None:
 def _write_error(path: StrPath, e: OSError) -> XenableError:
     hints = {
         errno.ENOSPC: "free some space on its file system, then run the command again",
-        errno.EROFS: "its file system is mounted read-only: remount it, and look into the kernel's log for why",
+        errno.EROFS: "its file system is mounted read-only: the kernel's log says why; then remount it",
         errno.EACCES: "run the command as root",
         errno.EPERM: "run the command as root; lsattr shows whether the file is immutable",
     }

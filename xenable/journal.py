@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The journal: append-only JSON lines, each on disk before the act it announces.
 
-The journal alone is enough to undo: a record carries the step's kind, its fields and all that `save` returned.
-Big originals lie beside it in the store, named by their SHA-256.
+The journal alone is enough to undo: a record carries the step's kind, its fields and all that `save`
+returned. Big originals lie beside it in the store, named by their SHA-256.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,13 @@ def _add(records: dict[int, Record], entry: Json) -> None:
     records[n] = replace(records[n], state=state, saved=entry.get("saved", records[n].saved))
 
 
+def write_plan(host: Host, records: Sequence[Record]) -> None:
+    """Begin a journal: all of a plan or nothing of it, so that half a plan is never taken for the whole."""
+    host.make_folder(STATE)
+    lines = (_line(record, EntryState.PLANNED) for record in records)
+    host.write(JOURNAL, b"".join(lines))
+
+
 def write_state(
     host: Host,
     record: Record,
@@ -85,13 +92,17 @@ def write_state(
     saved: Mapping[str, Any] | None = None,
 ) -> Record:
     """Append one line, wait until it is on disk, and return the record as it is now."""
+    host.append(JOURNAL, _line(record, state, saved))
+    return replace(record, state=state, saved=dict(saved) if saved is not None else record.saved)
+
+
+def _line(record: Record, state: EntryState, saved: Mapping[str, Any] | None = None) -> bytes:
     entry: Json = {"format": FORMAT, "time": round(time.time(), 3), "n": record.number, "state": state.value}
     if state is EntryState.PLANNED:
         entry |= {"kind": record.kind, "step": record.fields}
     if saved is not None:
         entry["saved"] = dict(saved)
-    host.append(JOURNAL, json.dumps(entry, ensure_ascii=False, sort_keys=True).encode() + b"\n")
-    return replace(record, state=state, saved=dict(saved) if saved is not None else record.saved)
+    return json.dumps(entry, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
 def repair_tail(host: Host) -> None:

@@ -163,8 +163,12 @@ class MenuEntry:
     title: str
     """As GRUB shows it."""
     path: str
-    """Ids from the top, joined with `>`: what GRUB_DEFAULT may name."""
+    """Ids from the top, joined with `>`: what GRUB_DEFAULT may name. A `>` within one is doubled."""
     loads_xen: bool
+    titles: str = ""
+    """The same path in titles, which GRUB_DEFAULT may name as well."""
+    numbers: str = ""
+    """The same path in numbers from 0: `1>0`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +200,10 @@ class Kernel:
     """Path of its initrd; empty when there is none."""
     initrd_unpacked: int | None
     running: bool
+    initrd_size: int | None = None
+    """Size of the initrd as it lies on disk."""
+    flavour: str = ""
+    """The end of the version: amd64, cloud-amd64, generic, azure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +242,8 @@ class Packages:
     """Packages that installing the above would remove."""
     download_bytes: int | None
     installed_kib: int | None
+    upgraded: tuple[Candidate, ...] = ()
+    """Packages that installing the above would upgrade, with their new versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,7 +313,11 @@ class SerialConsole:
 @dataclass(frozen=True, kw_only=True)
 class Console:
     command_line: str
+    """Of the running kernel."""
     serial: tuple[SerialConsole, ...]
+    """From the running command line, then those only in the configured one."""
+    configured: str = ""
+    """GRUB_CMDLINE_LINUX and GRUB_CMDLINE_LINUX_DEFAULT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,7 +336,7 @@ class Conversion:
     """What Xenable itself did here before."""
 
     state: str
-    """none, half-applied, applied, half-reverted."""
+    """none, half-applied, applied, half-reverted; unreadable when the journal is damaged."""
     legacy_xen: tuple[str, ...]
     """Signs of a Xen installed by hand: /usr/local/sbin/xl, /etc/grub.d/08_linux_xen, …"""
 

@@ -36,7 +36,7 @@ chroot "$root" useradd --create-home --shell /bin/bash --groups sudo debian
 printf 'debian ALL=(ALL) NOPASSWD: ALL\n' >"$root/etc/sudoers.d/debian"
 chmod 0440 "$root/etc/sudoers.d/debian"
 for home in root home/debian; do
-    mkdir -p -m 0700 "$root/$home/.ssh"
+    install -d -m 0700 "$root/$home/.ssh"
     printf '%s\n' "$LAB_PUBLIC_KEY" >"$root/$home/.ssh/authorized_keys"
     chmod 0600 "$root/$home/.ssh/authorized_keys"
 done

@@ -6,18 +6,28 @@ The contract suite in tests/contract runs over all of KINDS.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from xenable.errors import XenableError
 from xenable.steps.base import Step
-from xenable.steps.files import RestoreMode, WriteFile
+from xenable.steps.environment import BootEnvironment
+from xenable.steps.files import WriteFile
+from xenable.steps.menu import Menu, RefreshMenu
+from xenable.steps.packages import InstallPackages
+from xenable.steps.statoverride import StatOverride
+from xenable.steps.units import EnableUnit
 
 if TYPE_CHECKING:
     from xenable.journal import Record
 
 KINDS: tuple[type[Step], ...] = (
+    Menu,
     WriteFile,
-    RestoreMode,
+    StatOverride,
+    BootEnvironment,
+    InstallPackages,
+    RefreshMenu,
+    EnableUnit,
 )
 
 
@@ -28,7 +38,7 @@ def from_record(record: Record) -> Step:
     for kind in KINDS:
         if kind.kind == record.kind:
             try:
-                return cast(Step, dacite.from_dict(cast(Any, kind), record.fields, dacite.Config(cast=[tuple])))
+                return dacite.from_dict(kind, record.fields, dacite.Config(cast=[tuple], strict=True))
             except dacite.DaciteError as e:
                 raise XenableError(f"cannot understand a {record.kind!r} step of the journal: {e}") from e
     raise XenableError(

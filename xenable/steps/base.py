@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a step is: frozen data and six verbs.
+"""What a step is: frozen data, a title and six verbs.
 
 `save` returns all that `undo` needs; the engine has it on disk before it calls `do`. `do` and `undo` are
 idempotent: after a power cut each may be called again on what the first call left. The design has five
@@ -9,7 +9,6 @@ anything, and not in the middle.
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -26,6 +25,10 @@ class Step(ABC):
 
     kind: ClassVar[str]
     """Name in the journal; never changes its meaning."""
+
+    @abstractmethod
+    def title(self) -> str:
+        """What it does, in a few words, from its fields alone: `write /etc/grub.d/90_xenable`."""
 
     @abstractmethod
     def preview(self, host: Host) -> Preview:
@@ -53,4 +56,4 @@ class Step(ABC):
 
     def fields(self) -> dict[str, Any]:
         """As JSON for the journal."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+        return dict(vars(self))

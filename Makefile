@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+.PHONY: help rehearse test quick lab deb bench clean setup
+
+RELEASE ?= trixie
+FIRMWARE ?= uefi
+PYTEST = .venv/bin/python -m pytest
+
+help:
+	@echo "make rehearse   convert a stock VM, boot Xen, verify, revert (RELEASE=bookworm|trixie FIRMWARE=uefi|bios)"
+	@echo "make test       everything that CI checks, with the VM runs"
+	@echo "make quick      everything but VM runs, in under two minutes"
+	@echo "make lab        every scenario on Debian 12 and 13, UEFI and BIOS (hours)"
+	@echo "make bench      the figures, side by side"
+	@echo "make deb        build dist/xenable_*_all.deb"
+
+setup:
+	@tools/setup
+
+rehearse: setup
+	@debian/build.sh dist >&2
+	@/usr/bin/python3 -m lab rehearse --release $(RELEASE) --firmware $(FIRMWARE)
+
+quick: setup
+	$(PYTEST) -m "not package"
+
+test: setup
+	$(PYTEST)
+	debian/build.sh dist
+	/usr/bin/python3 -m lab run conversion no-network
+
+lab: setup
+	debian/build.sh dist
+	/usr/bin/python3 -m lab all
+
+deb: setup
+	debian/build.sh dist
+
+bench: setup
+	debian/build.sh dist
+	/usr/bin/python3 -m bench
+
+clean:
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""python3 -m lab: build stock images, look around in a machine, run scenarios."""
+
+import argparse
+import shlex
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from lab import preload, ssh
+from lab.build import image
+from lab.cache import new_run_folder
+from lab.errors import LabError, ScenarioFailed
+from lab.machines import Lab, machine
+from lab.recipe import Firmware, Kernel, Recipe, Release
+from lab.scenarios import SCENARIOS
+from lab.story import Story, current, failure, say, step, telling
+
+# Exit codes: a test runner has to tell "the test says no" from "the lab broke".
+PASSED, FAILED, BROKEN = 0, 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    machine_options = argparse.ArgumentParser(add_help=False)
+    for name, kind in (("release", Release), ("firmware", Firmware), ("kernel", Kernel)):
+        default = getattr(Recipe(), name).value
+        choices = [member.value for member in kind]
+        machine_options.add_argument(
+            f"--{name}", choices=choices, default=default, help=f"default: {default}"
+        )
+    top = argparse.ArgumentParser(prog="python3 -m lab", description="Real machines under emulation.")
+    verbs = top.add_subparsers(dest="verb", required=True)
+    build = verbs.add_parser(
+        "build", parents=[machine_options], help="build a stock image and fetch packages"
+    )
+    build.add_argument(
+        "--preload", nargs="*", metavar="PKG", help="packages to keep as .debs; none: skip that"
+    )
+    verbs.add_parser("shell", parents=[machine_options], help="boot a stock machine and say how to get in")
+    run = verbs.add_parser("run", parents=[machine_options], help="run scenarios")
+    run.add_argument("scenario", nargs="+", choices=[name for name, _ in SCENARIOS], metavar="SCENARIO")
+    verbs.add_parser("list", help="name the scenarios")
+    return top
+
+
+def build(recipe: Recipe, packages: tuple[str, ...]) -> None:
+    """Build the image unless it is cached, and keep the packages; print where they are."""
+    print(image(recipe))
+    if packages:
+        print(preload.fetch(recipe, packages))
+
+
+def shell(recipe: Recipe) -> None:
+    """Boot a stock machine, print the ssh command, and wait for Ctrl-C or for the machine to go off."""
+    with machine(Lab(new_run_folder("shell"), recipe)) as vm:
+        with step("the machine boots"):
+            vm.boot()
+            vm.wait_ssh()
+        print(shlex.join(ssh.argv(vm.door(), "root", kept=False)), flush=True)
+        say(f"serial log: {vm.spec().serial}; Ctrl-C takes the power away")
+        while vm.running():
+            time.sleep(1)
+
+
+def run_scenario(name: str, recipe: Recipe) -> int:
+    """Run one scenario, tell it on stderr, leave a report in its run folder; return an exit code."""
+    folder = new_run_folder(name)
+    story = Story(sys.stderr)
+    code = PASSED
+    verdict = f"PASSED: {name}"
+    with telling(story):
+        try:
+            dict(SCENARIOS)[name](Lab(folder, recipe))
+        except (ScenarioFailed, LabError) as error:
+            code = FAILED if isinstance(error, ScenarioFailed) else BROKEN
+            word = "FAILED" if code == FAILED else "THE LAB BROKE"
+            verdict = f"{word}: {name}\n{failure(story, error, folder)}"
+        except Exception as error:
+            code = BROKEN
+            verdict = f"THE LAB BROKE: {name}\n{failure(story, error, folder)}\n{traceback.format_exc()}"
+        say(verdict)
+        (folder / "report.txt").write_text("\n".join([verdict, "", *story.report, ""]))
+    return code
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; return the exit code."""
+    options = parser().parse_args(arguments)
+    if options.verb == "list":
+        for name, scenario in SCENARIOS:
+            print(f"{name}: {(scenario.__doc__ or '').splitlines()[0]}")
+        return PASSED
+    recipe = Recipe(Release(options.release), Firmware(options.firmware), Kernel(options.kernel))
+    try:
+        if options.verb == "run":
+            return max(run_scenario(name, recipe) for name in options.scenario)
+        if options.verb == "shell":
+            shell(recipe)
+        else:
+            chosen = preload.PACKAGES if options.preload is None else tuple(options.preload)
+            build(recipe, chosen)
+    except (LabError, ScenarioFailed) as error:
+        say(failure(current(), error, Path()))
+        return BROKEN
+    except KeyboardInterrupt:
+        return 130
+    return PASSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What scenarios say of Xenable, through its own commands and over ssh alone."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from lab import preload
+from lab.errors import LabError, ScenarioFailed
+from lab.machines import Lab
+from lab.story import must, say
+from lab.vm import VM
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def package() -> Path:
+    """The built Debian package of this checkout; LabError when `make deb` was not run."""
+    built = sorted((CHECKOUT / "dist").glob("xenable_*_all.deb"))
+    if not built:
+        raise LabError("cannot find dist/xenable_*_all.deb: run `make deb` first")
+    return built[-1]
+
+
+def install(lab: Lab, vm: VM) -> None:
+    """Put the package on a machine as a user would: apt install ./xenable_*_all.deb."""
+    preload.give(vm, lab.recipe.release)
+    deb = package()
+    vm.put(deb, f"/root/{deb.name}")
+    vm.ssh(f"DEBIAN_FRONTEND=noninteractive apt-get install -y /root/{deb.name}", timeout=600)
+    vm.ssh(f"rm /root/{deb.name}")
+
+
+def xenable(vm: VM, command: str, *, code: int = 0, timeout: float = 900) -> str:
+    """Run `xenable COMMAND` as root and demand its exit status; returns what it printed on stdout."""
+    result = vm.ssh(f"xenable {command}", check=False, timeout=timeout)
+    if result.code != code:
+        said = (result.stdout + result.stderr).strip()[-3000:]
+        raise ScenarioFailed(f"`xenable {command}` exited {result.code} instead of {code}:\n{said}")
+    return result.stdout
+
+
+def status(vm: VM) -> dict[str, Any]:
+    """What `xenable status --json` says, asked as an ordinary user."""
+    answer: dict[str, Any] = json.loads(vm.ssh("xenable status --json", user="debian").stdout)
+    must(answer["schema"] == 1, "the status has schema 1")
+    return answer
+
+
+def wait_state(vm: VM, state: str, timeout: float) -> dict[str, Any]:
+    """Wait until `xenable status` says the word; returns the whole answer."""
+    deadline = time.monotonic() + timeout
+    answer: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        answer = status(vm)
+        if answer["state"] == state:
+            return answer
+        time.sleep(3)
+    raise ScenarioFailed(f"the state is not {state} within {timeout:.0f} s: {answer}")
+
+
+def reboot(vm: VM, timeout: float = 400) -> None:
+    """`systemctl reboot`, and wait until another boot answers over ssh."""
+    old = vm.boot_id()
+    vm.ssh("systemctl reboot", check=False)
+    vm.wait_new_boot(old, timeout)
+
+
+def wait_native(vm: VM, old_boot_id: str, timeout: float) -> dict[str, Any]:
+    """Wait, touching nothing, until the machine has come back natively; returns its status.
+
+    The boots in between may answer over ssh too (dom0 before its time is up), so it asks until one is native.
+    """
+    deadline = time.monotonic() + timeout
+    boot = old_boot_id
+    while time.monotonic() < deadline:
+        boot = vm.wait_new_boot(boot, deadline - time.monotonic())
+        answer = status(vm)
+        if answer["running"] == "native":
+            return answer
+        say(f"dom0 answers: {answer['reason']}")
+    raise ScenarioFailed(f"the machine is not back on the native system within {timeout:.0f} s")
+
+
+def is_dom0(vm: VM) -> None:
+    """Demand a working dom0, as a person would see it."""
+    must(vm.ssh("cat /sys/hypervisor/type").stdout.strip() == "xen", "the machine runs under Xen")
+    must("control_d" in vm.ssh("cat /proc/xen/capabilities").stdout, "it is the control domain")
+    must("Domain-0" in vm.ssh("xl list").stdout, "xl lists Domain-0")
+
+
+def is_native(vm: VM) -> None:
+    """Demand a machine without a hypervisor."""
+    must(vm.ssh("test -e /sys/hypervisor/type", check=False).code == 1, "the machine runs natively")

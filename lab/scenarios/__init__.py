@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All scenarios, by name and in the order of a full run. A new one is a module here and a line below."""
+
+from collections.abc import Callable
+
+from lab.machines import Lab
+from lab.scenarios import conversion, stock
+
+SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
+    ("stock", stock.run),
+    ("conversion", conversion.run),
+)  # fmt: skip

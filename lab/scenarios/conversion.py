@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The whole way and back: check, plan, apply, trial, confirmed, a reboot that stays, revert, native again."""
+
+import json
+
+from lab import converted
+from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
+from lab.machines import Lab, machine
+from lab.story import must, say, step
+from lab.tree import diff_trees
+
+
+def run(lab: Lab) -> None:
+    """A stock machine becomes a dom0 and comes back, byte for byte."""
+    with machine(lab) as vm:
+        with step("the machine boots natively"):
+            vm.boot()
+            vm.wait_ssh()
+            vm.wait_settled()
+        with step("xenable is installed, and that converts nothing"):
+            converted.install(lab, vm)
+            must(status(vm)["state"] == "native", "the state is native")
+        before = vm.tree()
+        menu = vm.ssh("cat /boot/grub/grub.cfg").stdout
+        with step("check finds the machine ready and changes nothing"):
+            answer = json.loads(xenable(vm, "check --json"))
+            must(answer["ready"], f"the machine is ready: {answer['findings']}")
+            xenable(vm, "plan")
+            changed = diff_trees(before, vm.tree())
+            must(not changed, "check and plan changed nothing:\n" + "\n".join(changed))
+        with step("apply installs Xen and arms the trial"):
+            xenable(vm, "apply --yes --trial-seconds 300")
+            answer = status(vm)
+            must(answer["state"] == "armed", f"the state is armed: {answer}")
+            must(answer["next_boot"] == "xen", "the next boot is Xen")
+            natives = native_part(vm.ssh("cat /boot/grub/grub.cfg").stdout)
+            must(natives == native_part(menu), "the native menu entries are byte-identical")
+        with step("the reset boots Xen, and the gate confirms it"):
+            reboot(vm)
+            answer = wait_state(vm, "confirmed", 240)
+            say(f"{answer['versions']}")
+            must(answer["running"] == "xen" and answer["next_boot"] == "xen", "it runs and boots Xen")
+            is_dom0(vm)
+        with step("the next reboot stays in Xen"):
+            reboot(vm)
+            wait_state(vm, "confirmed", 240)
+            is_dom0(vm)
+        with step("revert takes everything back"):
+            xenable(vm, "revert --yes")
+            must(status(vm)["next_boot"] == "native", "the next boot is native")
+        with step("the reboot is the machine of before"):
+            reboot(vm)
+            is_native(vm)
+            state = vm.wait_settled()
+            must(state == "running", f"no unit failed: {state}")
+            must(vm.ssh("cat /boot/grub/grub.cfg").stdout == menu, "the menu is byte-identical")
+            changed = diff_trees(before, vm.tree())
+            must(not changed, "every file is as it was:\n" + "\n".join(changed))
+
+
+def native_part(menu: str) -> str:
+    """The menu without the sections of the Xen generators."""
+    kept: list[str] = []
+    skipping = False
+    for line in menu.splitlines():
+        if line.startswith("### BEGIN /etc/grub.d/") and ("90_xenable" in line or "20_linux_xen" in line):
+            skipping = True
+        if not skipping:
+            kept.append(line)
+        if line.startswith("### END /etc/grub.d/"):
+            skipping = False
+    return "\n".join(kept)

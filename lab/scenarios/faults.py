@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a trial must survive: each fault ends, untouched, on the native system, with its reason on record."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import converted
+from lab.converted import is_native, status, wait_native, xenable
+from lab.machines import Lab, machine
+from lab.story import must, say, step
+from lab.vm import VM
+
+TRIAL_SECONDS = 150
+"""Under emulation dom0 answers after about 70 s."""
+
+SLOT = "/boot/xenable/a"
+BLOCK = "/boot/grub/xenable.env"
+
+HANG = """[Unit]
+DefaultDependencies=no
+Before=sysinit.target
+ConditionKernelCommandLine=lab.hang
+[Service]
+Type=oneshot
+ExecStart=/bin/sleep infinity
+TimeoutStartSec=infinity
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How to break the boot under Xen, natively and before it; and what `status` must say afterwards."""
+
+    inject: Callable[[VM], None]
+    reason: str
+    """A regular expression."""
+
+
+def kernel_argument(word: str) -> Callable[[VM], None]:
+    """Add a word to dom0's kernel line in the slot."""
+
+    def inject(vm: VM) -> None:
+        vm.ssh(
+            f"sed -i '/module2 .*vmlinuz/s|$| {word}|' {SLOT}/boot.cfg && grep -q '{word}' {SLOT}/boot.cfg"
+        )
+
+    return inject
+
+
+def lost_root(vm: VM) -> None:
+    """The root file system that dom0's kernel line names is on no disk."""
+    gone = "root=UUID=00000000-1111-2222-3333-444444444444"
+    vm.ssh(f"sed -i '/module2 .*vmlinuz/s|root=[^ ]*|{gone}|' {SLOT}/boot.cfg {SLOT}/manifest.json")
+    vm.ssh(f"sed -i 's|root=UUID=[0-9a-f-]*|{gone}|' {SLOT}/manifest.json")
+
+
+def hang(vm: VM) -> None:
+    """A unit before sysinit.target that never ends."""
+    vm.write("/etc/systemd/system/lab-hang.service", HANG.encode())
+    vm.ssh("systemctl enable lab-hang.service")
+    kernel_argument("lab.hang")(vm)
+
+
+def truncated(vm: VM) -> None:
+    """The hypervisor's file ends in the middle."""
+    vm.ssh(f"truncate -s 1M {SLOT}/xen && sync")
+
+
+FAULTS: dict[str, Fault] = {
+    "hypervisor-truncated": Fault(truncated, r"GRUB could not start Xen.*xen"),
+    "kernel-panic": Fault(kernel_argument("rdinit=/nonexistent"), r"panic"),
+    "root-not-found": Fault(lost_root, r"root file system.*00000000-1111"),
+    "early-hang": Fault(hang, r"systemd|time limit|healthy"),
+    "no-network": Fault(kernel_argument("systemd.mask=networking.service"), r"the network"),
+    "sshd-masked": Fault(kernel_argument("systemd.mask=ssh.service"), r"sshd"),
+    "xenstored-masked": Fault(kernel_argument("systemd.mask=xen.service"), r"xenstored|control domain"),
+}
+
+
+def prepared(lab: Lab) -> Path:
+    """The disk of a converted machine whose trial is not armed: where every fault starts from."""
+    with machine(lab, "prepare") as vm:
+        with step("a stock machine is converted"):
+            vm.boot()
+            vm.wait_ssh()
+            vm.wait_settled()
+            converted.install(lab, vm)
+            xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
+            vm.ssh(f"grub-editenv {BLOCK} unset xenable_try && sync {BLOCK}")
+            vm.shutdown()
+        return vm.snapshot("converted")
+
+
+def one(lab: Lab, name: str, base: Path) -> None:
+    """Arm the trial, break it, reset once, and wait for the native system without touching anything."""
+    fault = FAULTS[name]
+    with machine(lab, name, base=base) as vm:
+        with step(f"{name}: the machine boots natively"):
+            vm.boot()
+            vm.wait_ssh()
+            is_native(vm)
+        with step(f"{name}: the trial is armed, then broken"):
+            xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
+            must(status(vm)["state"] == "armed", "the state is armed")
+            fault.inject(vm)
+            vm.ssh("sync")
+        with step(f"{name}: after one reset it comes back natively by itself"):
+            old = vm.boot_id()
+            vm.reset()
+            answer = wait_native(vm, old, TRIAL_SECONDS + 400)
+        with step(f"{name}: and says why"):
+            say(str(answer["reason"]))
+            is_fallen_back(vm, answer["reason"], fault.reason)
+        vm.shutdown()
+
+
+def power_cut(lab: Lab, base: Path) -> None:
+    """The power goes while dom0 is being tried."""
+    with machine(lab, "power-cut", base=base) as vm:
+        with step("power-cut: the trial runs and waits for a person"):
+            vm.boot()
+            vm.wait_ssh()
+            xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {TRIAL_SECONDS}")
+            old = vm.boot_id()
+            vm.reset()
+            vm.wait_new_boot(old)
+            must(status(vm)["state"] == "trying", "the state is trying")
+        with step("power-cut: the power goes, and comes back"):
+            vm.power_cut()
+            vm.boot()
+            vm.wait_ssh()
+            answer = status(vm)
+            say(str(answer["reason"]))
+            is_fallen_back(vm, answer["reason"], r"power cut|confirm")
+        vm.shutdown()
+
+
+def is_fallen_back(vm: VM, reason: str, expected: str) -> None:
+    """Demand the native system, and a status that names the reason."""
+    is_native(vm)
+    answer = status(vm)
+    must(answer["state"] == "fell-back", f"the state is fell-back: {answer}")
+    must(answer["next_boot"] == "native", "the next boot is native")
+    must(re.search(expected, reason, re.S), f"the reason {reason!r} matches {expected!r}")
+
+
+def no_network(lab: Lab) -> None:
+    """A dom0 that never gets its network falls back, and a second trial without the fault passes."""
+    one(lab, "no-network", prepared(lab))
+
+
+def run(lab: Lab) -> None:
+    """Every fault, one after the other, from the same converted machine."""
+    base = prepared(lab)
+    for name in FAULTS:
+        one(lab, name, base)
+    power_cut(lab, base)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""For each kind of step: a machine to do it on, an example of it, and an edit of somebody else's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xenable.steps import KINDS
+from xenable.steps.base import Step
+from xenable.steps.environment import BootEnvironment
+from xenable.steps.files import WriteFile
+from xenable.steps.menu import Menu, RefreshMenu
+from xenable.steps.packages import InstallPackages
+from xenable.steps.statoverride import StatOverride
+from xenable.steps.units import EnableUnit
+
+from .sandbox import boot_menu, build, command, fresh_packages, publish
+
+ENTRY = """menuentry 'Debian, with Xen' $menuentry_id_option 'xenable-a' {
+	true
+}
+"""
+GENERATOR = Path("/etc/grub.d/90_xenable")
+CONFIGURATION = Path("/etc/default/grub.d/50-site.cfg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    name: str
+    step: Step
+    prepare: Callable[[], None]
+    """Furnishes the sandbox."""
+    foreign: Callable[[], None] | None
+    """Somebody edits what the step made; None where there is nothing of anybody's to destroy."""
+    begin: tuple[Callable[[], None], ...] = ()
+    """States in which a kill in the middle of `do` leaves the machine, each made from the state before."""
+
+
+def _site_file() -> None:
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    CONFIGURATION.write_text("GRUB_TIMEOUT=3\n")
+    CONFIGURATION.chmod(0o640)
+    os.chown(CONFIGURATION, 1, 2)
+    os.setxattr(CONFIGURATION, "trusted.site", b"kept\0bytes")
+    os.utime(CONFIGURATION, ns=(10**18, 10**18 + 123_456_789))
+
+
+def _site_link() -> None:
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    CONFIGURATION.symlink_to("../elsewhere")
+
+
+def _half_written() -> None:
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    (CONFIGURATION.parent / f".{CONFIGURATION.name}.xenable-new").write_bytes(b"hal")
+
+
+def _append(path: Path) -> Callable[[], None]:
+    def edit() -> None:
+        path.write_text(path.read_text() + "# by hand\n")
+
+    return edit
+
+
+def _half_new_folders() -> None:
+    Path("/opt/site/deep").mkdir(parents=True)
+    Path("/opt/site/deep/.settings.xenable-new").write_bytes(b"")
+
+
+def _units() -> None:
+    Path("/etc/systemd/system/probe.service").write_text(
+        "[Service]\nExecStart=/bin/true\n"
+        "[Install]\nWantedBy=multi-user.target rescue.target\nAlias=other.service\n"
+    )
+    folder = Path("/etc/systemd/system/multi-user.target.wants")
+    folder.mkdir(exist_ok=True)
+
+
+def _half_enabled() -> None:
+    Path("/etc/systemd/system/multi-user.target.wants/probe.service").symlink_to(
+        "/etc/systemd/system/probe.service"
+    )
+
+
+def _statoverride() -> None:
+    fresh_packages()
+    Path("/etc/site-script").write_text("#!/bin/sh\n")
+    Path("/etc/site-script").chmod(0o755)
+
+
+def _statoverride_there() -> None:
+    _statoverride()
+    command("dpkg-statoverride --update --add root root 0700 /etc/site-script")
+
+
+def _packages() -> None:
+    """tool needs a library and recommends a helper; the helper and the library have configuration."""
+    fresh_packages()
+    build("tool", files={"/opt/tool/run": "1\n"}, Depends="libtool-x", Recommends="helper, chatter")
+    build(
+        "libtool-x",
+        files={"/opt/libtool/lib": "1\n", "/etc/libtool-x.conf": "a=1\n"},
+        conffiles=("/etc/libtool-x.conf",),
+        scripts={
+            "postinst": "echo made >/etc/libtool-x.state",
+            "postrm": 'if [ "$1" = purge ]; then rm -f /etc/libtool-x.state; fi',
+        },
+    )
+    build("helper", files={"/opt/helper/run": "1\n"})
+    build("chatter", files={"/opt/chatter/run": "1\n"})
+    build("site", files={"/opt/site/run": "1\n"}, Depends="site-lib")
+    build("site-lib", files={"/opt/site-lib/lib": "1\n"})
+    build("later", files={"/opt/later/run": "1\n"}, Depends="libtool-x")
+    publish()
+    Path("/etc/apt/apt.conf.d/50site").write_text('APT::Install-Recommends "false";\n')
+    command("apt-get -qq -y install site >/dev/null 2>&1")
+
+
+def _unpacked_only() -> None:
+    command("dpkg --unpack /archive/libtool-x_1.0_all.deb /archive/tool_1.0_all.deb >/dev/null 2>&1")
+
+
+def _some_installed() -> None:
+    command("dpkg --install /archive/libtool-x_1.0_all.deb >/dev/null 2>&1")
+
+
+def _later() -> None:
+    command("apt-get -qq -y install later >/dev/null 2>&1")
+
+
+def _menu_changes() -> None:
+    """Xenable's generator came and went, and a package ran update-grub in between."""
+    boot_menu()
+    os.utime("/boot/grub/grub.cfg", ns=(10**18, 10**18))
+
+
+def _refresh() -> None:
+    boot_menu()
+    GENERATOR.write_text(f"#!/bin/sh\ncat <<'E'\n{ENTRY}E\n")
+    GENERATOR.chmod(0o755)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _wanted_by_another() -> None:
+    Path("/etc/systemd/system/graphical.target.wants").mkdir(exist_ok=True)
+    Path("/etc/systemd/system/graphical.target.wants/probe.service").symlink_to(
+        "/etc/systemd/system/probe.service"
+    )
+
+
+def _half_environment() -> None:
+    Path("/boot/grub/sub").mkdir(parents=True)
+    Path("/boot/grub/sub/.xenable.env.xenable-new").write_bytes(b"x" * 300)
+
+
+PACKAGES = InstallPackages(names=("tool",), recommended=("helper",))
+
+EXAMPLES: tuple[Example, ...] = (
+    Example(
+        name="write-file over a file",
+        step=WriteFile(path=str(CONFIGURATION), content="GRUB_TIMEOUT=5\nüber=1", mode=0o600),
+        prepare=_site_file,
+        foreign=_append(CONFIGURATION),
+        begin=(_half_written,),
+    ),
+    Example(
+        name="write-file over a link",
+        step=WriteFile(path=str(CONFIGURATION), content="GRUB_TIMEOUT=5\n"),
+        prepare=_site_link,
+        foreign=_append(CONFIGURATION),
+        begin=(_half_written,),
+    ),
+    Example(
+        name="write-file in new folders",
+        step=WriteFile(path="/opt/site/deep/settings", content="#!/bin/sh\n", mode=0o755),
+        prepare=_nothing,
+        foreign=lambda: Path("/opt/site/deep/settings").chmod(0o700),
+        begin=(_half_new_folders,),
+    ),
+    Example(
+        name="stat-override",
+        step=StatOverride(path="/etc/site-script", mode=0o644),
+        prepare=_statoverride,
+        foreign=lambda: Path("/etc/site-script").chmod(0o711),
+        begin=(lambda: Path("/etc/site-script").chmod(0o644),),
+    ),
+    Example(
+        name="stat-override over another",
+        step=StatOverride(path="/etc/site-script", mode=0o644),
+        prepare=_statoverride_there,
+        foreign=lambda: command_quietly(
+            "dpkg-statoverride --force-statoverride-add --add root mail 0600 /etc/site-script"
+        ),
+    ),
+    Example(
+        name="stat-override of nothing",
+        step=StatOverride(path="/etc/not-there", mode=0o644),
+        prepare=_statoverride,
+        foreign=lambda: command_quietly(
+            "dpkg-statoverride --force-statoverride-add --add root mail 0600 /etc/not-there"
+        ),
+    ),
+    Example(
+        name="boot-environment",
+        step=BootEnvironment(folder="/boot/grub/sub"),
+        prepare=_nothing,
+        foreign=None,
+        begin=(
+            lambda: Path("/boot/grub/sub").mkdir(parents=True),
+            _half_environment,
+        ),
+    ),
+    Example(name="menu", step=Menu(), prepare=_menu_changes, foreign=None),
+    Example(name="refresh-menu", step=RefreshMenu(entry_ids=("xenable-a",)), prepare=_refresh, foreign=None),
+    Example(
+        name="enable-unit",
+        step=EnableUnit(unit="probe.service"),
+        prepare=_units,
+        foreign=_wanted_by_another,
+        begin=(_half_enabled,),
+    ),
+    Example(
+        name="install-packages",
+        step=PACKAGES,
+        prepare=_packages,
+        foreign=_later,
+        begin=(_unpacked_only, _some_installed),
+    ),
+)
+
+MISSING = {kind.kind for kind in KINDS} - {example.step.kind for example in EXAMPLES}
+
+
+def command_quietly(line: str) -> None:
+    command(line)

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The trial boot in a real GRUB: every state of the environment block, and what the machine then starts.
+
+Each test is a story of starts of one small machine (grub_machine.py); a start takes under a second.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+from grub_machine import (
+    LINUX_WORDS,
+    NATIVE,
+    STUB,
+    Machine,
+    build_disk,
+    grub_header,
+    missing_tools,
+    new_machine,
+)
+
+pytestmark = [
+    pytest.mark.realtool,
+    pytest.mark.skipif(bool(missing_tools()), reason=f"needs {', '.join(missing_tools())}"),
+]
+
+ID = "xenable-4.20-amd64-6.12.1-amd64"
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_disk(tmp_path_factory.mktemp("grub"))
+
+
+@pytest.fixture
+def machine(base: Path, tmp_path: Path) -> Machine:
+    """Both slots and a pair are there; the user's default is entry 0."""
+    machine = new_machine(base, tmp_path)
+    machine.menu(grub_header(GRUB_DEFAULT="0"))
+    machine.slot("a")
+    machine.slot("b")
+    machine.pair()
+    machine.environment()
+    return machine
+
+
+def test_nothing_armed(machine: Machine) -> None:
+    assert machine.boot() == "native simple"
+    assert set(machine.variables().values()) == {""}
+
+
+def test_armed_once_then_native(machine: Machine) -> None:
+    machine.environment(try_slot="a")
+    assert machine.boot() == "xen slot=a"
+    now = machine.variables()
+    assert (now["try"], now["trying"], now["stage"]) == ("", "a", "started")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d?:\d\d?:\d\d?", now["started"])
+    assert machine.boot() == "native simple"
+    assert machine.boot() == "native simple"
+
+
+def test_words_arrive_unchanged(machine: Machine) -> None:
+    machine.environment(try_slot="b")
+    out = machine.start()
+    line = re.search(r"MODULE:placeholder ([^\r\n]*)", out)
+    assert line
+    words = ("root=UUID=0", "ro", *LINUX_WORDS)
+    assert line[1] == " ".join(f'"{w}"' if " " in w else w for w in words)
+
+
+def test_confirmed(machine: Machine) -> None:
+    machine.environment(default="a")
+    assert machine.boot() == "xen slot=a"
+    # Nobody said that this start was good.
+    assert machine.boot() == "native simple"
+    assert machine.boot() == "native simple"
+    machine.environment(default="a")
+    assert machine.boot() == "xen slot=a"
+
+
+def test_failed_trial_of_the_other_slot_ends_on_the_good_one(machine: Machine) -> None:
+    machine.environment(default="a", try_slot="b")
+    assert machine.boot() == "xen slot=b"
+    assert machine.boot() == "xen slot=a"
+    assert machine.boot() == "native simple"
+
+
+def test_unwritable_block(machine: Machine) -> None:
+    """A disk that takes no writes: Xen must not be started, and the machine must not go round in circles."""
+    machine.environment(try_slot="a")
+    assert machine.boot(read_only=True) == "native simple"
+    machine.environment(default="a")
+    assert machine.boot(read_only=True) == "native simple"
+
+
+def test_unwritable_block_keeps_the_users_default(machine: Machine) -> None:
+    machine.menu(grub_header(GRUB_DEFAULT="gnulinux-advanced>gnulinux-6.1"))
+    machine.environment(try_slot="a")
+    assert machine.boot(read_only=True) == "native 6.1"
+
+
+@pytest.mark.parametrize("xen", [b"", STUB[:20], gzip.compress(STUB * 999)[:60], b"no hypervisor " * 9999])
+def test_hypervisor_that_can_not_be_loaded(machine: Machine, xen: bytes) -> None:
+    machine.slot("a", xen)
+    machine.environment(try_slot="a")
+    assert machine.boot() == "reset"
+    now = machine.variables()
+    assert (now["try"], now["trying"], now["stage"]) == ("", "a", "load-failed")
+    assert machine.boot() == "native simple"
+
+
+@pytest.mark.parametrize("name", ["vmlinuz", "initrd", "xen"])
+def test_file_of_the_slot_is_gone(machine: Machine, name: str) -> None:
+    machine.remove(f"/xenable/a/{name}")
+    machine.environment(default="a")
+    assert machine.boot() == "reset"
+    assert machine.variables()["stage"] == "load-failed"
+    assert machine.boot() == "native simple"
+
+
+def test_broken_script_of_the_slot(machine: Machine) -> None:
+    machine.put("/xenable/a/boot.cfg", b"if multiboot2 'never closed\n")
+    machine.environment(try_slot="a")
+    assert machine.boot() == "reset"
+    assert machine.variables()["stage"] == "load-failed"
+    assert machine.boot() == "native simple"
+
+
+def test_slot_vanished(machine: Machine) -> None:
+    machine.remove("/xenable/a/boot.cfg")
+    machine.menu(grub_header(GRUB_DEFAULT="other"))
+    for env in ({"try_slot": "a"}, {"default": "a"}):
+        machine.environment(**env)
+        assert machine.boot() == "native other"
+
+
+@pytest.mark.parametrize("value", ["c", "a b", "-o", "] a", "xenable-a", "ü"])
+def test_nonsense_in_the_block(machine: Machine, value: str) -> None:
+    machine.environment(try_slot=value, default=value)
+    assert machine.boot() == "native simple"
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"#" * 1024, b"\0" * 1024, b"# GRUB Environment Block\nxenable_try=a"]
+)
+def test_damaged_block(machine: Machine, block: bytes) -> None:
+    machine.put("/grub/xenable.env", block)
+    assert machine.boot() == "native simple"
+
+
+def test_block_is_gone(machine: Machine) -> None:
+    machine.remove("/grub/xenable.env")
+    assert machine.boot() == "native simple"
+
+
+def test_block_on_a_file_system_that_is_not_there(machine: Machine) -> None:
+    machine.menu(grub_header(GRUB_DEFAULT="other"), environment_uuid="DEAD-BEEF")
+    machine.environment(try_slot="a")
+    assert machine.boot() == "native other"
+
+
+def test_block_found_by_its_file_system(machine: Machine) -> None:
+    machine.menu(grub_header(GRUB_DEFAULT="other"), environment_uuid="1234-ABCD")
+    machine.environment(try_slot="a")
+    assert machine.boot() == "xen slot=a"
+    assert machine.boot() == "native other"
+
+
+@pytest.mark.parametrize(
+    ("default", "saved", "native"),
+    [
+        ("2", "", "other"),
+        ("other", "", "other"),
+        ('Das andere \\"System\\"', "", "other"),
+        ("Erweiterte Optionen für Debian>Debian GNU/Linux, mit Linux 6.1", "", "6.1"),
+        ("gnulinux-advanced>gnulinux-6.12", "", "6.12"),
+        ("1>1", "", "6.1"),
+        ("saved", "other", "other"),
+    ],
+)
+def test_users_default_is_untouched(machine: Machine, default: str, saved: str, native: str) -> None:
+    machine.menu(grub_header(GRUB_DEFAULT=default))
+    if saved:
+        block = b"# GRUB Environment Block\nsaved_entry=" + saved.encode() + b"\n"
+        machine.put("/grub/grubenv", block.ljust(1024, b"#"))
+    machine.environment(try_slot="b")
+    assert machine.boot() == "xen slot=b"
+    assert machine.boot() == f"native {native}"
+
+
+def test_users_own_one_shot_wins(machine: Machine) -> None:
+    block = b"# GRUB Environment Block\nnext_entry=other\n"
+    machine.put("/grub/grubenv", block.ljust(1024, b"#"))
+    machine.environment(default="a")
+    assert machine.boot() == "native other"
+    assert machine.boot() == "xen slot=a"
+
+
+@pytest.mark.parametrize("path", [f"xenable>{ID}", ID])
+def test_ordinary_entry_is_a_try_too(machine: Machine, path: str) -> None:
+    machine.menu(grub_header(GRUB_DEFAULT="other"), submenu=">" in path)
+    grubenv = b"# GRUB Environment Block\nnext_entry=" + path.encode() + b"\n"
+    machine.put("/grub/grubenv", grubenv.ljust(1024, b"#"))
+    assert machine.boot() == "xen dom0_mem=512M,max:512M watchdog"
+    assert machine.variables()["trying"] == ID
+    assert machine.variables()["stage"] == "started"
+    assert machine.boot() == "native other"
+
+
+def test_entry_of_a_pair_that_is_gone(machine: Machine) -> None:
+    machine.remove("/vmlinuz-6.12.1-amd64")
+    grubenv = b"# GRUB Environment Block\nnext_entry=xenable>" + ID.encode() + b"\n"
+    machine.put("/grub/grubenv", grubenv.ljust(1024, b"#"))
+    assert machine.boot() == "reset"
+    assert machine.variables()["stage"] == "load-failed"
+    assert machine.boot() == "native simple"
+
+
+def test_superusers_do_not_stop_an_unattended_start(machine: Machine) -> None:
+    lock = 'set superusers="root"\nexport superusers\n'
+    native = NATIVE.replace("--id gnulinux-simple", "--unrestricted --id gnulinux-simple")
+    machine.menu(grub_header(GRUB_DEFAULT="0") + lock, native)
+    machine.environment(try_slot="a")
+    assert machine.boot() == "xen slot=a"
+    assert machine.boot() == "native simple"

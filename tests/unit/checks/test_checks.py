@@ -1,0 +1,600 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each finding from a machine that deserves it, and from no healthy one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.factory import (
+    BOOT,
+    CLOUD_KERNEL,
+    ENTRIES,
+    ESP,
+    GENERIC,
+    HEALTHY,
+    KERNEL,
+    ROOT,
+    SUBMENU,
+    UPLINK,
+    XEN,
+    make_config,
+    make_facts,
+)
+from xenable.checks import CHECK_FAILED, RULES, run_checks
+from xenable.checks.boot_loader import default_entries
+from xenable.checks.kernels import dom0_kernels, readable
+from xenable.checks.memory import dom0_memory
+from xenable.config import Config
+from xenable.model import (
+    Answer,
+    Candidate,
+    Facts,
+    FirmwareKind,
+    LoaderKind,
+    MenuEntry,
+    OtherHypervisor,
+    Route,
+    SerialConsole,
+    Severity,
+)
+
+WITH_KERNEL = {"new": (*HEALTHY.packages.new, GENERIC)}
+NO_GENERIC = {"kernel": None}
+XEN_ENTRY = MenuEntry(
+    id="xen-1",
+    title="Debian, with Xen",
+    path="xen-1",
+    titles="Debian, with Xen",
+    numbers="2",
+    loads_xen=True,
+)
+VPN = Route(destination="172.16.0.0/12", interface="wg0", gateway="")
+WIFI = replace(UPLINK, name="wlp2s0", kind="wireless")
+
+# id, what is different from the healthy machine, what the diagnosis says, what the remedy says.
+CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
+    ("conversion/applied", {"conversion": {"state": "applied"}}, "applied", "xenable status"),
+    ("conversion/half-applied", {"conversion": {"state": "half-applied"}}, "half-applied", "xenable apply"),
+    (
+        "conversion/half-reverted",
+        {"conversion": {"state": "half-reverted"}},
+        "half-reverted",
+        "revert` again",
+    ),
+    ("conversion/unknown", {"conversion": {"state": "unreadable"}}, "unreadable", "xenable status"),
+    (
+        "conversion/xen-by-hand",
+        {"conversion": {"legacy_xen": ("/usr/local/sbin/xl",)}},
+        "/usr/local/sbin/xl",
+        "make uninstall",
+    ),
+    (
+        "distribution/unsupported",
+        {"distribution": {"id": "linuxmint", "name": "Linux Mint 22", "like": ("ubuntu", "debian")}},
+        "This is Linux Mint 22. It says that it is like ubuntu, debian.",
+        "Debian 12 or 13",
+    ),
+    (
+        "distribution/unsupported",
+        {"distribution": {"version_id": "11", "name": "Debian GNU/Linux 11 (bullseye)"}},
+        "Debian GNU/Linux 11 (bullseye)",
+        "",
+    ),
+    (
+        "distribution/unsupported",
+        {"distribution": {"id": "ubuntu", "version_id": "22.04", "name": "Ubuntu 22.04.5 LTS"}},
+        "Ubuntu 22.04.5 LTS",
+        "",
+    ),
+    ("distribution/unsupported", {"distribution": {"id": "", "name": ""}}, "an unknown system", ""),
+    (
+        "distribution/unreleased",
+        {"distribution": {"version_id": "", "name": "Debian GNU/Linux forky/sid"}},
+        "forky/sid",
+        "Debian 12 or 13",
+    ),
+    (
+        "distribution/unreleased",
+        {"distribution": {"version_id": "14", "name": "Debian 14"}},
+        "Debian 14",
+        "",
+    ),
+    (
+        "distribution/not-boot-tested",
+        {"distribution": {"id": "ubuntu", "version_id": "24.04", "name": "Ubuntu 24.04.3 LTS"}},
+        "Ubuntu 24.04.3 LTS",
+        "falls back",
+    ),
+    ("machine/architecture", {"cpu": {"architecture": "arm64"}}, "is arm64", "amd64"),
+    ("machine/architecture", {"cpu": {"architecture": ""}}, "is unknown", "amd64"),
+    ("machine/container", {"virtualization": {"container": "lxc"}}, "(lxc)", "the machine that"),
+    ("machine/xen-guest", {"virtualization": {"hypervisor": "xen", "xen_role": "domU"}}, "as a guest", ""),
+    ("machine/xen-guest", {"virtualization": {"hypervisor": "xen"}}, "runs under Xen, as a guest", ""),
+    (
+        "machine/already-dom0",
+        {"virtualization": {"hypervisor": "xen", "xen_role": "dom0", "xen_version": "4.17.5"}},
+        "Xen 4.17.5 runs",
+        "boot without Xen",
+    ),
+    ("machine/hyper-v", {"virtualization": {"hypervisor": "microsoft"}}, "Microsoft", "KVM or QEMU"),
+    ("machine/nested", {"virtualization": {"hypervisor": "kvm"}}, "under kvm", "physical machine"),
+    ("machine/nested-untested", {"virtualization": {"hypervisor": "amazon"}}, "under amazon", "KVM"),
+    ("machine/no-hvm", {"cpu": {"hvm": Answer.NO}}, "neither VT-x nor SVM", "firmware"),
+    ("machine/no-iommu", {"cpu": {"iommu": Answer.NO}}, "no IOMMU", "firmware"),
+    (
+        "machine/abilities-unknown",
+        {"cpu": {"hvm": Answer.UNKNOWN, "iommu": Answer.UNKNOWN}},
+        "VT-x or SVM and an IOMMU",
+        "xl info",
+    ),
+    (
+        "machine/guests-running",
+        {"other_hypervisors": (OtherHypervisor(kind="kvm", guests=("web", "db")),)},
+        "Guests of kvm run: web and db.",
+        "Move",
+    ),
+    (
+        "machine/other-hypervisor",
+        {"other_hypervisors": (OtherHypervisor(kind="virtualbox", guests=()),)},
+        "no guest running: virtualbox",
+        "xenable revert",
+    ),
+    ("firmware/secure-boot", {"firmware": {"secure_boot": Answer.YES}}, "is on", "three choices"),
+    (
+        "firmware/secure-boot-unknown",
+        {"firmware": {"secure_boot": Answer.UNKNOWN}},
+        "could not be read",
+        "mokutil --sb-state",
+    ),
+    (
+        "boot/not-grub",
+        {"boot_loader": {"kind": LoaderKind.SYSTEMD_BOOT, "name": "systemd-boot 257"}},
+        "systemd-boot 257 boots",
+        "grub-efi-amd64",
+    ),
+    ("boot/not-grub", {"boot_loader": {"kind": LoaderKind.OTHER, "name": "rEFInd"}}, "rEFInd", "GRUB"),
+    (
+        "boot/loader-unknown",
+        {"boot_loader": {"kind": LoaderKind.UNKNOWN}},
+        "what the firmware",
+        "efibootmgr",
+    ),
+    (
+        "boot/modules-missing",
+        {"boot_loader": {"missing_modules": ("multiboot2",)}},
+        "x86_64-efi lacks multiboot2",
+        "grub-install",
+    ),
+    (
+        "boot/modules-missing",
+        {"boot_loader": {"platforms": ("i386-pc",)}},
+        "/boot/grub/x86_64-efi is not there; there is i386-pc",
+        "grub-install",
+    ),
+    (
+        "boot/no-one-shot",
+        {
+            "boot_loader": {"environment": "", "environment_obstacle": "it is on LVM"},
+            "storage": {"esp": None},
+        },
+        "can't write to /boot/grub: it is on LVM. There is no EFI system partition",
+        "/boot/efi",
+    ),
+    (
+        "boot/no-one-shot",
+        {"boot_loader": {"environment": ""}},
+        "the reason is unknown. The EFI system partition at /boot/efi can't be used",
+        "ext4",
+    ),
+    ("boot/menu-unreadable", {"menu": {"readable": False, "entries": ()}}, "grub.cfg", "update-grub"),
+    (
+        "boot/default-names-nothing",
+        {"menu": {"grub_default": "Arch"}},
+        "GRUB_DEFAULT is 'Arch'",
+        "DEFAULT=0",
+    ),
+    ("boot/default-names-nothing", {"menu": {"grub_default": "7"}}, "3 entries", ""),
+    (
+        "boot/default-names-nothing",
+        {"menu": {"grub_default": "saved", "saved_entry": "gone"}},
+        "saved_entry is 'gone'",
+        "",
+    ),
+    (
+        "boot/default-is-xen",
+        {"menu": {"entries": (*ENTRIES, XEN_ENTRY), "grub_default": "Debian, with Xen"}},
+        "'Debian, with Xen'",
+        "XEN_OVERRIDE_GRUB_DEFAULT=0",
+    ),
+    ("boot/one-shot-pending", {"menu": {"next_entry": "1"}}, "next_entry is '1'", "unset next_entry"),
+    (
+        "kernel/no-dom0-support",
+        {"kernels": (CLOUD_KERNEL,), "packages": NO_GENERIC},
+        "The kernel 6.12.107+deb13-cloud-amd64 can't be dom0.",
+        "apt-get update",
+    ),
+    (
+        "kernel/no-dom0-support",
+        {"kernels": (), "packages": NO_GENERIC},
+        "no kernel in /boot. The package lists have none",
+        "",
+    ),
+    (
+        "kernel/compression",
+        {"kernels": (replace(KERNEL, compression="zstd"),), "packages": {"xen_series": "4.14"}},
+        "compressed with zstd; Xen 4.14 can't read that",
+        "gzip",
+    ),
+    (
+        "kernel/no-initrd",
+        {"kernels": (replace(KERNEL, initrd=""),)},
+        "no initrd for it",
+        "update-initramfs -c",
+    ),
+    (
+        "kernel/compression-unknown",
+        {"kernels": (replace(KERNEL, compression=""),)},
+        "/boot/vmlinuz-6.12.107+deb13-amd64 is compressed in a way",
+        "own kernel",
+    ),
+    (
+        "kernel/other-than-running",
+        {"kernels": (CLOUD_KERNEL, replace(KERNEL, running=False))},
+        "6.12.107+deb13-cloud-amd64; dom0 can be 6.12.107+deb13-amd64.",
+        "",
+    ),
+    (
+        "kernel/generic-added",
+        {"kernels": (CLOUD_KERNEL,), "packages": WITH_KERNEL},
+        "linux-image-amd64 6.12.107-1 comes",
+        "xenable revert",
+    ),
+    (
+        "kernel/options-missing",
+        {"kernels": (replace(KERNEL, missing_options=("XEN_BLKDEV_BACKEND", "XEN_GNTDEV")),)},
+        "lacks XEN_BLKDEV_BACKEND and XEN_GNTDEV",
+        "generic kernel",
+    ),
+    (
+        "kernel/dom0-unknown",
+        {"kernels": (KERNEL, replace(KERNEL, version="6.1-own", dom0=Answer.UNKNOWN, running=False))},
+        "6.1-own",
+        "/boot/config-",
+    ),
+    (
+        "memory/too-little",
+        {"memory": {"total": 700}},
+        "The machine has 700 MiB; 768 MiB are needed: 512 for dom0 + 256 for Xen",
+        "Add memory.",
+    ),
+    (
+        "memory/initrd-too-large",
+        {"memory": {"total": 1100}, "kernels": (replace(KERNEL, initrd_unpacked=500, initrd_size=120),)},
+        "dom0 gets 832 MiB; 876 MiB are needed: /boot/initrd.img-6.12.107+deb13-amd64 is 120 packed",
+        "MODULES=dep",
+    ),
+    (
+        "memory/in-use",
+        {"memory": {"used": 7300}},
+        "7300 MiB are in use now; dom0 will have 6912 MiB.",
+        "Stop what is not needed, or add memory.",
+    ),
+    (
+        "memory/unknown",
+        {"memory": {"total": None, "used": None}},
+        "how much there is and how much is",
+        "meminfo",
+    ),
+    ("storage/not-found", {"storage": {"root": None}}, "no known file system for /.", "mountinfo"),
+    (
+        "storage/read-only",
+        {"storage": {"root": replace(ROOT, read_only=True), "boot": replace(ROOT, read_only=True)}},
+        "/ (/dev/vda2, ext4) is mounted read-only",
+        "mount -o remount,rw /",
+    ),
+    (
+        "storage/boot-space",
+        {"storage": {"boot": replace(BOOT, free=31)}},
+        "/boot has 31 MiB free; 140 MiB are needed: 2 × the initrd's 48 + 34 for Xen + 10 in reserve.",
+        "apt-get autoremove --purge",
+    ),
+    (
+        "storage/boot-space",
+        {"storage": {"boot": replace(BOOT, free=150, kind="vfat")}},
+        "188 MiB are needed",
+        "",
+    ),
+    (
+        "storage/boot-space",
+        {"storage": {"boot": replace(BOOT, free=200)}, "kernels": (CLOUD_KERNEL,), "packages": WITH_KERNEL},
+        "338 MiB are needed: 2 × the initrd's 90 + 114 for the new kernel",
+        "",
+    ),
+    (
+        "storage/root-space",
+        {"storage": {"root": replace(ROOT, free=200), "boot": replace(ROOT, free=200)}},
+        "/ has 200 MiB free; 400 MiB are needed: 39 for the download + 157 for the packages",
+        "apt-get clean",
+    ),
+    (
+        "storage/esp-space",
+        {"storage": {"esp": replace(ESP, free=0)}, "boot_loader": {"environment": "/boot/efi/EFI/xenable"}},
+        "/boot/efi has less than 1 MiB free",
+        "",
+    ),
+    (
+        "storage/space-unknown",
+        {"storage": {"boot": replace(BOOT, free=None)}},
+        "free space of /boot",
+        "df -h",
+    ),
+    ("storage/space-unknown", {"packages": {"installed_kib": None}}, "how large the packages are", "df -h"),
+    (
+        "packages/apt-broken",
+        {"packages": {"usable": Answer.NO, "problem": "The list of sources could not be read."}},
+        "apt says: The list of sources",
+        "apt-get check",
+    ),
+    ("packages/apt-broken", {"packages": {"usable": Answer.UNKNOWN}}, "can't be read", "apt-get check"),
+    (
+        "packages/locked",
+        {"packages": {"locked_by": "unattended-upgr (712)"}},
+        "unattended-upgr (712)",
+        "Wait",
+    ),
+    (
+        "packages/half-installed",
+        {"packages": {"half_installed": ("mdadm",)}},
+        "mdadm",
+        "dpkg --configure -a",
+    ),
+    ("packages/no-xen", {"packages": {"xen": None, "xen_series": ""}}, "No repository", "apt-get update"),
+    (
+        "packages/removals",
+        {"packages": {"removed": ("qemu-system-x86",)}},
+        "remove qemu-system-x86",
+        "apt-get -s",
+    ),
+    (
+        "packages/upgrades",
+        {"packages": {"upgraded": (Candidate(name="libc6", version="2.41-13"),)}},
+        "upgrade libc6",
+        "apt-get upgrade",
+    ),
+    (
+        "packages/held",
+        {"packages": {"held": ("linux-image-amd64", "bash")}},
+        "linux-image-amd64 is on hold",
+        "apt-mark unhold linux-image-amd64`",
+    ),
+    ("packages/lists-stale", {"packages": {"lists_age_days": 95}}, "95 days", "apt-get update"),
+    ("packages/lists-stale", {"packages": {"lists_age_days": None}}, "not known", "apt-get update"),
+    ("packages/xen-series-unknown", {"packages": {"xen_series": ""}}, "xen-system-amd64 4.20.3", "policy"),
+    ("packages/xen-installed", {"packages": {"installed_xen": (XEN,)}}, "xen-system-amd64 4.20.3", "purge"),
+    (
+        "packages/recommends-off",
+        {"packages": {"install_recommends": False}},
+        "Install-Recommends",
+        "Nothing",
+    ),
+    (
+        "modules/nvidia",
+        {"modules": {"graphics": ("nvidia",), "tainting": ("nvidia", "nvidia_drm")}},
+        "Loaded: nvidia and nvidia_drm.",
+        "nouveau",
+    ),
+    ("modules/dkms", {"modules": {"dkms": ("zfs/2.3.2",)}}, "zfs/2.3.2", "dkms status"),
+    ("modules/out-of-tree", {"modules": {"tainting": ("zfs", "spl")}}, "zfs and spl", "disks"),
+    ("network/unknown", {"network": {"known": False}}, "could not be read", "ip route"),
+    (
+        "network/range-in-use",
+        {
+            "network": {
+                "routes": (
+                    *HEALTHY.network.routes,
+                    VPN,
+                )
+            }
+        },
+        "172.20.216.0/24 overlaps with route 172.16.0.0/12 through wg0.",
+        "guest-network = 10.216.216.0/24",
+    ),
+    (
+        "network/range-in-use",
+        {"network": {"interfaces": (UPLINK, replace(UPLINK, name="br0", addresses=("172.20.216.9/32",)))}},
+        "address 172.20.216.9/32 of br0",
+        "guest-network = 172.20.217.0/24",
+    ),
+    (
+        "network/no-default-route",
+        {"network": {"routes": HEALTHY.network.routes[1:]}},
+        "Of 1 known routes",
+        "",
+    ),
+    (
+        "network/wireless-uplink",
+        {
+            "network": {
+                "interfaces": (WIFI,),
+                "routes": (Route(destination="default", interface="wlp2s0", gateway="10.0.2.2"),),
+            }
+        },
+        "through wlp2s0",
+        "cable",
+    ),
+    (
+        "network/forward-drop",
+        {"network": {"forward_policy": "drop", "firewalls": ("docker", "ufw")}},
+        "is drop; active are docker and ufw",
+        "guests' network",
+    ),
+    ("network/firewall", {"network": {"firewalls": ("nftables",)}}, "nftables", "guests"),
+    (
+        "network/manager-unknown",
+        {"network": {"interfaces": (replace(UPLINK, manager=""),)}},
+        "enp0s3",
+        "vif",
+    ),
+    ("services/no-ssh", {"services": {"ssh_listen": ()}}, "No sshd listens", "openssh-server"),
+    ("services/no-ssh", {"services": {"ssh_listen": ("127.0.0.1:22", "[::1]:22")}}, "127.0.0.1:22", ""),
+    (
+        "services/unknown",
+        {"services": {"known": False, "ssh_listen": ()}},
+        "could not be asked",
+        "systemctl",
+    ),
+    (
+        "services/failed",
+        {"services": {"failed": ("smartd.service",)}},
+        "smartd.service is",
+        "systemctl status",
+    ),
+    ("services/os-prober", {"services": {"os_prober": Answer.YES}}, "switched on", "GRUB_DISABLE_OS_PROBER"),
+    ("services/os-prober", {"services": {"os_prober": Answer.UNKNOWN}}, "could not be found out", ""),
+    (
+        "console/serial-port",
+        {"console": {"serial": (SerialConsole(port=4, speed=115200, mode="8n1"),)}},
+        "ttyS4 is",
+        "ttyS0",
+    ),
+)
+
+
+@pytest.mark.parametrize(("id", "changes", "diagnosis", "remedy"), CASES, ids=[case[0] for case in CASES])
+def test_finding(id: str, changes: dict[str, Any], diagnosis: str, remedy: str) -> None:
+    found = {f.id: f for f in run_checks(make_facts(**changes), make_config())}
+    assert id in found
+    rule = next(r for r in RULES if r.id == id)
+    assert (found[id].severity, found[id].title) == (rule.severity, rule.title)
+    assert diagnosis in found[id].diagnosis
+    assert remedy in found[id].remedy
+    stopping = {i for i, f in found.items() if f.severity in (Severity.BLOCKER, Severity.OVERRIDABLE)}
+    # One thing that is wrong is one thing that stops: else people look for a second fault that is not there.
+    assert stopping <= {id}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {case[0] for case in CASES} | {CHECK_FAILED.id} == {rule.id for rule in RULES}
+
+
+def test_a_healthy_machine_has_no_finding() -> None:
+    assert run_checks(HEALTHY, make_config()) == ()
+
+
+def test_a_bios_machine_has_no_finding() -> None:
+    facts = make_facts(
+        firmware={"kind": FirmwareKind.BIOS, "secure_boot": Answer.UNKNOWN},
+        boot_loader={"platforms": ("i386-pc",)},
+        storage={"boot": BOOT, "esp": None},
+    )
+    assert run_checks(facts, make_config()) == ()
+
+
+def test_texts_are_whole_sentences() -> None:
+    for rule in RULES:
+        assert not rule.title.endswith("."), rule.id
+        for text in (rule.why, rule.remedy):
+            assert (
+                text.endswith(".")
+                and "  " not in text
+                and (text[0].isupper() or text.startswith(("`", "dom0", "apt ")))
+            ), rule.id
+    for _, changes, *_ in CASES:
+        for f in run_checks(make_facts(**changes), make_config()):
+            assert f.diagnosis.endswith(".") and f.remedy.endswith("."), f
+            assert ".." not in f.diagnosis and "  " not in f.diagnosis, f
+
+
+# -------------------------------------------------------------------------------------- helpers of the plan
+
+
+@pytest.mark.parametrize(
+    ("total", "setting", "expected"),
+    [(2960, None, 1168), (7900, None, 1408), (262144, None, 8192), (None, None, None), (7900, 2000, 2000)],
+)
+def test_dom0_memory(total: int | None, setting: int | None, expected: int | None) -> None:
+    assert dom0_memory(make_facts(memory={"total": total}), make_config(dom0_memory=setting)) == expected
+
+
+def test_memory_as_set() -> None:
+    facts = make_facts(memory={"total": 4000, "used": 2500, "zfs_arc": 500})
+    (finding,) = run_checks(facts, make_config(dom0_memory=1024))
+    assert finding.diagnosis.startswith(
+        "2000 MiB are in use now (without ZFS's cache of 500 MiB); dom0 will have 1024 MiB."
+    )
+    assert "dom0-memory = 2512`" in finding.remedy
+    (finding,) = run_checks(facts, make_config(dom0_memory=3900))
+    assert finding.id == "memory/too-little"
+    assert "4156 MiB are needed: 3900 for dom0" in finding.diagnosis
+    assert finding.remedy == "Add memory, or set `dom0-memory = auto`."
+
+
+@pytest.mark.parametrize(
+    ("compression", "series", "expected"),
+    [
+        ("zstd", "4.14", Answer.NO),
+        ("zstd", "4.15", Answer.YES),
+        ("zstd", "4.9", Answer.NO),
+        ("lz4", "4.11", Answer.NO),
+        ("gzip", "4.11", Answer.YES),
+        ("zstd", "", Answer.YES),
+        ("", "4.20", Answer.UNKNOWN),
+    ],
+)
+def test_readable(compression: str, series: str, expected: Answer) -> None:
+    assert readable(replace(KERNEL, compression=compression), series) is expected
+
+
+def test_dom0_kernels_leave_out_what_can_not_boot() -> None:
+    bare = replace(KERNEL, version="bare", initrd="")
+    assert dom0_kernels(make_facts(kernels=(CLOUD_KERNEL, bare, KERNEL))) == (KERNEL,)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        ("0", "0"),
+        ("gnulinux-simple-6e0b", "0"),
+        ("Debian GNU/Linux", "0"),
+        ("1>1", "1>1"),
+        ("1", "1>0 1>1"),
+        (SUBMENU, "1>0 1>1"),
+        ("Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux 6.12", "1>0"),
+        (f"{SUBMENU}>gnulinux-6.12-recovery-6e0b", "1>1"),
+        (f"{SUBMENU}>0", "1>0"),
+        (f"{SUBMENU}>2", ""),
+        ("2>0", ""),
+        ("0>0", ""),
+        ("0 and more", "0"),
+        ("", ""),
+    ],
+)
+def test_default_entries(wanted: str, numbers: str) -> None:
+    assert " ".join(e.numbers for e in default_entries(HEALTHY.menu, wanted)) == numbers
+
+
+def test_default_entry_with_a_greater_sign() -> None:
+    entry = replace(ENTRIES[0], titles="a >> b")
+    assert default_entries(replace(HEALTHY.menu, entries=(entry,)), "a >> b") == (entry,)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.from_type(Facts))
+def test_any_facts_are_judged(facts: Facts) -> None:
+    findings = run_checks(facts, make_config())
+    assert CHECK_FAILED.id not in {f.id for f in findings}
+    assert {(f.id, f.severity) for f in findings} <= {(r.id, r.severity) for r in RULES}
+
+
+def test_facts_that_no_check_understands_are_a_blocker() -> None:
+    def broken(facts: Facts, config: Config) -> list[Any]:
+        raise KeyError("nothing")
+
+    (finding,) = run_checks(HEALTHY, make_config(), (broken,))
+    assert (finding.id, finding.severity) == (CHECK_FAILED.id, Severity.BLOCKER)
+    assert "broken ended with KeyError: 'nothing'" in finding.diagnosis

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line, from words to exit status: everything under it is replaced, nothing in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from tests.factory import make_facts
+from xenable import convert, trial
+from xenable.__main__ import run
+from xenable.cli import COMMANDS, HIDDEN, xenable
+from xenable.engine import Direction, Event
+from xenable.errors import Exit, XenableError
+from xenable.host import Host
+from xenable.journal import Record
+from xenable.model import EntryState, Facts, Finding, Obstacle, Severity, Status
+from xenable.trial import TrialStatus
+
+BLOCKER = Finding(
+    id="firmware/secure-boot",
+    severity=Severity.BLOCKER,
+    title="Secure Boot is on",
+    diagnosis="GRUB refuses Xen.",
+    remedy="Switch it off.",
+)
+HELD = Finding(
+    id="packages/held",
+    severity=Severity.OVERRIDABLE,
+    title="Packages are held",
+    diagnosis="grub is held.",
+    remedy="apt-mark unhold grub",
+)
+ARMED = TrialStatus(
+    state=Status.ARMED,
+    reason="the next reset boots Xen once, as a trial",
+    running="native",
+    next_boot="xen",
+    versions={"running kernel": "6.12"},
+)
+RECORD = Record(
+    number=1, kind="write-file", fields={"path": "/etc/a", "content": "x"}, state=EntryState.DONE
+)
+
+
+class Machine:
+    """What the commands call, and what they were told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.findings: tuple[Finding, ...] = ()
+        self.records: tuple[Record, ...] = ()
+        self.obstacles: tuple[Obstacle, ...] = ()
+        self.calls: list[str] = []
+        self.failure: BaseException | None = None
+        self.answer = ""
+        self.facts = make_facts()
+        monkeypatch.setattr("xenable.facts.gather", self.gather)
+        monkeypatch.setattr("xenable.convert.gather", self.gather)
+        monkeypatch.setattr("xenable.checks.run_checks", lambda facts, config: self.findings)
+        monkeypatch.setattr("xenable.convert.run_checks", lambda facts, config: self.findings)
+        monkeypatch.setattr("xenable.journal.read_journal", lambda host: self.records)
+        monkeypatch.setattr(trial, "status", lambda host: ARMED)
+        monkeypatch.setattr(convert, "start", self.act("start"))
+        monkeypatch.setattr(convert, "resume", self.act("resume"))
+        monkeypatch.setattr(convert, "revert", self.act("revert"))
+        monkeypatch.setattr(convert, "obstacles", lambda host: self.obstacles)
+        monkeypatch.setattr(Host, "run", lambda host, cmd, **_: self.calls.append(" ".join(cmd)))
+        monkeypatch.setattr("xenable.config.PATH", tmp_path / "no-such-file")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    def gather(self, host: Host) -> Facts:
+        return self.facts
+
+    def act(self, name: str) -> Callable[..., None]:
+        def call(host: Host, *rest: Any) -> None:
+            self.calls.append(name)
+            if self.failure is not None:
+                raise self.failure
+            rest[-1](Event(direction=Direction.DO, title="write /etc/a", number=1, total=1, fraction=0.0))
+            self.records = (RECORD,) if name != "revert" else ()
+
+        return call
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path)
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The one document on stdout."""
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict) and found["schema"] == 1
+    return found
+
+
+def person(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    typed = io.StringIO(answer)
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+
+
+# ------------------------------------------------------------------------------------------ check and plan
+
+
+def test_check_says_ready(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check"]) == Exit.DONE
+    assert capsys.readouterr().out == "This machine is ready to become a Xen dom0.\n"
+
+
+def test_check_says_not_ready(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.findings = (BLOCKER, HELD)
+    assert run(["check", "--json", "--override", "packages/held"]) == Exit.NOT_READY
+    found = document(capsys)
+    assert found["ready"] is False
+    assert [(f["id"], f["severity"], f["overridden"]) for f in found["findings"]] == [
+        ("firmware/secure-boot", "blocker", False),
+        ("packages/held", "overridable", True),
+    ]
+    assert {"title", "diagnosis", "remedy"} <= set(found["findings"][0])
+
+
+def test_an_override_makes_ready(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.findings = (HELD,)
+    assert run(["check"]) == Exit.NOT_READY
+    assert run(["check", "--override", "packages/held"]) == Exit.DONE
+
+
+@pytest.mark.parametrize("word", ["packages/hold", "firmware/secure-boot", "machine/nested"])
+def test_what_can_not_be_overridden(machine: Machine, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert run(["check", "--override", word]) == Exit.FAILED
+    assert f"cannot override '{word}'" in capsys.readouterr().err
+
+
+def test_plan_changes_nothing_and_lists_all_steps(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["plan", "--json", "--trial-seconds", "777"]) == Exit.DONE
+    found = document(capsys)
+    assert [step["kind"] for step in found["steps"]][-1] == "arm"
+    assert {"kind", "title", "detail"} == set(found["steps"][0])
+    assert "777" in json.dumps(found["steps"])
+    assert set(found["packages"]) == {"install", "remove", "download_bytes", "installed_kib"}
+    assert machine.calls == []
+
+
+def test_plan_refuses_on_a_converted_machine(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.records = (RECORD,)
+    assert run(["plan"]) == Exit.FAILED
+    assert "hint: `xenable status`" in capsys.readouterr().err
+
+
+def test_facts_can_be_read_back(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    from xenable.facts.record import facts_from_json
+
+    assert run(["facts", "--json"]) == Exit.DONE
+    assert facts_from_json(document(capsys)) == machine.facts
+
+
+def test_status(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--json"]) == Exit.DONE
+    found = document(capsys)
+    assert (found["state"], found["running"], found["next_boot"]) == ("armed", "native", "xen")
+    assert found["reason"] and found["versions"] == {"running kernel": "6.12"}
+
+
+def test_rights_are_mentioned_once(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for name in ("check", "plan", "status", "facts"):
+        assert run([name, "--json"]) == Exit.DONE
+        streams = capsys.readouterr()
+        assert json.loads(streams.out)["schema"] == 1
+        assert streams.err.count("root rights") == 1
+
+
+@pytest.mark.parametrize("name", ["apply", "confirm", "revert", "report", "gate"])
+def test_root_rights_are_needed(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert run([name]) == Exit.FAILED
+    expected = f"xenable: cannot {name}: root rights are needed\nhint: sudo xenable {name}\n"
+    assert capsys.readouterr().err == expected
+    assert machine.calls == []
+
+
+# ------------------------------------------------------------------------------------------------- apply
+
+
+def test_apply_with_yes(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["apply", "--yes", "--json"]) == Exit.DONE
+    found = document(capsys)
+    assert (found["result"], found["state"]) == ("applied", "armed")
+    assert found["steps"] == [{"kind": "write-file", "title": "write /etc/a", "state": "done"}]
+    assert machine.calls == ["start"]
+
+
+def test_apply_tells_what_it_does_on_stderr(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.findings = (HELD,)
+    assert run(["apply", "--yes", "--override", "packages/held"]) == Exit.DONE
+    streams = capsys.readouterr()
+    assert "packages/held (overridden)" in streams.err and "[1/1] write /etc/a" in streams.err
+    assert "arm the trial boot" in streams.err
+    assert "Next boot" in streams.out and "\x1b" not in streams.out + streams.err
+
+
+def test_apply_does_not_start_on_a_machine_that_is_not_ready(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.findings = (BLOCKER,)
+    assert run(["apply", "--yes", "--json"]) == Exit.NOT_READY
+    found = document(capsys)
+    assert found["error"].startswith("cannot apply") and found["status"] == 2
+    assert machine.calls == []
+
+
+def test_apply_does_not_guess_consent(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert run(["apply"]) == Exit.FAILED
+    assert "cannot ask for your consent" in capsys.readouterr().err
+    assert machine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "calls"), [("y\n", ["start"]), ("YES\n", ["start"]), ("\n", []), ("", []), ("nay\n", [])]
+)
+def test_apply_asks_once(
+    machine: Machine,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    calls: list[str],
+) -> None:
+    person(monkeypatch, typed)
+    assert run(["apply"]) == (Exit.DONE if calls else Exit.FAILED)
+    streams = capsys.readouterr()
+    assert streams.err.count("Turn this machine into a Xen dom0? [y/N]") == 1
+    assert ("without your consent: nothing was changed" in streams.err) is not bool(calls)
+    assert machine.calls == calls
+
+
+def test_a_no_is_a_document_too(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person(monkeypatch, "n\n")
+    assert run(["apply", "--json"]) == Exit.FAILED
+    assert "consent" in document(capsys)["error"]
+
+
+def test_apply_goes_on_after_an_interruption(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.records = (RECORD,)
+    machine.findings = (BLOCKER,)
+    assert run(["apply", "--yes", "--reboot"]) == Exit.DONE
+    assert machine.calls == ["resume", "systemctl reboot"]
+
+
+@pytest.mark.parametrize("status", [Exit.PUT_BACK, Exit.NOT_PUT_BACK])
+def test_a_failed_apply_says_how_far_it_came_back(
+    machine: Machine, capsys: pytest.CaptureFixture[str], status: Exit
+) -> None:
+    machine.failure = XenableError("cannot write /etc/a: No space left", hint="free some", status=status)
+    assert run(["apply", "--yes", "--json"]) == status
+    streams = capsys.readouterr()
+    assert "xenable: cannot write /etc/a: No space left\nhint: free some\n" in streams.err
+    assert json.loads(streams.out)["status"] == status
+
+
+def test_settings_are_checked_before_anything_happens(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["apply", "--yes", "--trial-seconds", "5"]) == Exit.FAILED
+    assert "cannot use --trial-seconds '5'" in capsys.readouterr().err
+    assert run(["apply", "--yes", "--no-auto-confirm", "--auto-confirm", "yes"]) == Exit.FAILED
+    assert "contradict" in capsys.readouterr().err
+    assert machine.calls == []
+
+
+# ------------------------------------------------------------------------------------------------ revert
+
+
+def test_revert(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.records = (RECORD,)
+    assert run(["revert", "--yes", "--json", "--reboot"]) == Exit.DONE
+    found = document(capsys)
+    assert (found["result"], found["steps"]) == ("reverted", [])
+    assert machine.calls == ["revert", "systemctl reboot"]
+
+
+def test_revert_of_nothing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["revert", "--json"]) == Exit.DONE
+    assert document(capsys)["result"] == "nothing-to-revert"
+    assert machine.calls == []
+
+
+def test_revert_refuses_over_foreign_edits(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.records = (RECORD,)
+    machine.obstacles = (Obstacle(what="/etc/a was edited", diff="--- was\n+++ is\n-x\n+y"),)
+    assert run(["revert", "--yes"]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "/etc/a was edited" in said and "+y" in said and "--force" in said
+    assert machine.calls == []
+    assert run(["revert", "--yes", "--force"]) == Exit.DONE
+    assert machine.calls == ["revert"]
+
+
+# ---------------------------------------------------------------------------------------- errors in general
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["frobnicate"],
+        ["check", "--frob"],
+        ["check", "x"],
+        ["apply", "--override"],
+        ["check", "--root", "/none"],
+    ],
+)
+def test_a_wrong_command_line(
+    machine: Machine, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run([*words, "--json"] if len(words) == 1 else words) == Exit.FAILED
+    streams = capsys.readouterr()
+    assert streams.err.startswith("xenable: cannot understand the command line: ")
+    assert "--help` lists what it takes" in streams.err and "Traceback" not in streams.err
+
+
+def test_an_error_of_the_program(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.failure = RuntimeError("the moon is full")
+    assert run(["apply", "--yes"]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "xenable: internal error: RuntimeError: the moon is full" in said and "xenable report" in said
+    assert "Traceback" not in said
+    assert run(["--debug", "apply", "--yes"]) == Exit.FAILED
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ([], "nothing was changed"),
+        ([EntryState.DONE, EntryState.DOING], "1 of 2 steps are done"),
+        ([EntryState.DONE, EntryState.UNDONE], "1 of 2 steps are undone"),
+        ([EntryState.DONE, EntryState.DONE], "all steps are done"),
+    ],
+)
+def test_interrupted(
+    machine: Machine, capsys: pytest.CaptureFixture[str], states: list[EntryState], said: str
+) -> None:
+    machine.failure = KeyboardInterrupt()
+    started = tuple(Record(number=n, kind="k", fields={}, state=s) for n, s in enumerate(states, 1))
+    machine.records = started
+    assert run(["apply", "--yes"]) == 130
+    assert said in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+
+def test_every_command_of_the_table_works() -> None:
+    for name, _, text in (*COMMANDS, *HIDDEN):
+        command = xenable.get_command(click.Context(xenable), name)
+        assert command is not None and command.name == name
+        assert (command.help or "").startswith(text)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The gate: when it accepts, when it waits, when it gives up, and what it leaves on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from xenable import gate, health, trial
+from xenable.boot.environment import Environment, read_environment, write_environment
+from xenable.health import Before
+from xenable.host import Host, Result, StrPath
+
+GRUB = "/boot/grub"
+
+
+@dataclass(frozen=True)
+class Dom0(Host):
+    """A folder that answers the commands of a healthy dom0."""
+
+    @property
+    def live(self) -> bool:
+        return True
+
+    def run(self, cmd: object, **options: object) -> Result:  # type: ignore[override]
+        return Result(0, "", "")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    host = Dom0(tmp_path)
+    for folder in (GRUB, "/proc/sys/kernel/random", "/sys/hypervisor"):
+        host.make_folder(folder)
+    host.write("/proc/cmdline", b"root=UUID=1 ro xenable.deadline=100\n")
+    host.write("/proc/sys/kernel/random/boot_id", b"1234\n")
+    host.write("/sys/hypervisor/type", b"xen\n")
+    write_environment(host, GRUB, Environment(trying="a", stage="started"))
+    return host
+
+
+class Clock:
+    """Each pause of the gate is ten seconds of uptime."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.seconds = 20
+        self.write()
+
+    def write(self) -> None:
+        self.host.write("/proc/uptime", f"{self.seconds}.00 1.00\n".encode())
+
+    def sleep(self, _seconds: float) -> None:
+        self.seconds += 10
+        assert self.seconds < 1000, "the gate waits for ever"
+        self.write()
+
+
+@pytest.fixture
+def clock(host: Host, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(host)
+    monkeypatch.setattr(gate.time, "sleep", clock.sleep)
+    return clock
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, *answers: tuple[str, ...]) -> list[bool]:
+    """What each look of the gate finds missing; the last answer stays. Returns the `confirmed` of each."""
+    asked: list[bool] = []
+    left = list(answers)
+
+    def missing(_host: Host, _before: Before, *, confirmed: bool) -> tuple[str, ...]:
+        asked.append(confirmed)
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(health, "missing", missing)
+    return asked
+
+
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    ran: list[list[str]] = []
+
+    def run(_self: Host, cmd: list[StrPath], **_options: object) -> Result:
+        ran.append([str(word) for word in cmd])
+        return Result(0, "", "")
+
+    monkeypatch.setattr(Dom0, "run", run)
+    return ran
+
+
+def test_a_healthy_dom0_is_accepted(host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks(monkeypatch, ("sshd: nothing listens",), ())
+    gate.run_gate(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+    record = trial.read_trial(host)
+    assert record and (record.verdict, record.seconds, record.missing) == ("passed", 30, ())
+
+
+def test_a_dom0_that_stays_ill_is_reset_with_its_reason(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ("sshd: nothing listens",))
+    gate.run_gate(host)
+    assert ran == [["systemctl", "reboot", "--force"]]
+    assert clock.seconds == 90
+    env = read_environment(host, GRUB)
+    assert env and (env.trying, env.default) == ("a", "")
+    record = trial.read_trial(host)
+    assert record and (record.verdict, record.missing) == ("gave-up", ("sshd: nothing listens",))
+
+
+def test_a_held_trial_waits_for_a_person(host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write("/proc/cmdline", b"xenable.deadline=100 xenable.hold\n")
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert ran == [["systemctl", "reboot", "--force"]]
+    record = trial.read_trial(host)
+    assert record and record.verdict == "held"
+    host.remove("/sys/hypervisor/type")
+    assert "nobody ran `xenable confirm`" in trial.status(host).reason
+
+
+def test_a_held_trial_ends_with_the_word(host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write("/proc/cmdline", b"xenable.deadline=100 xenable.hold\n")
+    looks(monkeypatch, ())
+
+    def sleep(_seconds: float) -> None:
+        trial.accept(host)
+
+    monkeypatch.setattr(gate.time, "sleep", sleep)
+    gate.run_gate(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+
+
+def test_a_revert_during_the_trial_ends_the_gate(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ("xl: not found",))
+
+    def sleep(_seconds: float) -> None:
+        trial.disarm(host)
+
+    monkeypatch.setattr(gate.time, "sleep", sleep)
+    gate.run_gate(host)
+    assert ran == []
+
+
+def test_later_boots_of_a_confirmed_dom0_are_not_compared_with_native(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    asked = looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert asked == [True]
+    assert read_environment(host, GRUB) == Environment(default="a")
+
+
+def test_a_boot_that_is_no_trial_only_stops_the_dead_man(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, Environment(default="a"))
+    asked = looks(monkeypatch, ("everything",))
+    gate.run_gate(host)
+    assert asked == []
+    assert trial.read_trial(host) is None
+
+
+@pytest.fixture
+def native(host: Host) -> Iterator[Host]:
+    host.remove("/sys/hypervisor/type")
+    yield host
+
+
+def test_on_native_the_reason_is_kept(native: Host) -> None:
+    record = trial.Trial(
+        slot="a", boot_id="1", verdict="gave-up", seconds=85, deadline=100, missing=("sshd: nothing listens",)
+    )
+    trial.write_trial(native, record)
+    gate.run_gate(native)
+    kept = trial.read_trial(native)
+    assert kept and kept.verdict == "fell-back" and "sshd: nothing listens" in kept.reason
+    # Later boots say the same, though the evidence is gone.
+    trial.write_trial(native, replace(kept, missing=()))
+    gate.run_gate(native)
+    assert trial.status(native).reason == kept.reason
+
+
+def test_on_native_without_a_trial_nothing_is_written(native: Host) -> None:
+    write_environment(native, GRUB, Environment(default="a"))
+    gate.run_gate(native)
+    assert trial.read_trial(native) is None

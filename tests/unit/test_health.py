@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each probe of the gate: what it is content with, and what it calls missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from xenable import health
+from xenable.health import Before
+from xenable.host import Host, Result, StrPath
+from xenable.model import Answer, Interface, Network, Route, Services
+
+HEALTHY = {
+    "xenstore-read": Result(0, "0\n", ""),
+    "xl list": Result(0, "Name ID Mem VCPUs\nDomain-0 0 1152 2 r----- 12.0\n", ""),
+    "xl info": Result(0, "placeholder dom0_mem=1152M,max:1152M ucode=scan\n", ""),
+    "systemctl": Result(0, "running\n", ""),
+}
+BEFORE = Before(
+    addresses=("10.0.2.15", "fec0::/64"), default_routes=("v4",), ssh_listen=("0.0.0.0:22",), failed_units=("old.service",)
+)
+NETWORK = Network(
+    known=True,
+    interfaces=(
+        Interface(name="lo", mac="", kind="loopback", up=True, addresses=("127.0.0.1/8",), manager=""),
+        Interface(
+            name="ens2",
+            mac="52:54:00:12:34:56",
+            kind="physical",
+            up=True,
+            addresses=("10.0.2.15/24", "fec0::5054:ff:fe12:3456/64", "fe80::1/64"),
+            manager="ifupdown",
+        ),
+    ),
+    routes=(Route(destination="default", interface="ens2", gateway="10.0.2.2"),),
+    firewalls=(),
+    forward_policy="",
+    ip_forward=Answer.NO,
+)
+SERVICES = Services(known=True, failed=("old.service",), ssh_listen=("0.0.0.0:22",), os_prober=Answer.NO)
+
+
+@dataclass(frozen=True)
+class Dom0(Host):
+    answers: dict[str, Result] = field(default_factory=lambda: dict(HEALTHY))
+
+    @property
+    def live(self) -> bool:
+        return True
+
+    def run(self, cmd: list[StrPath], **options: object) -> Result:  # type: ignore[override]
+        line = " ".join(str(word) for word in cmd)
+        return next((r for start, r in self.answers.items() if line.startswith(start)), Result(127, "", "not found"))
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dom0:
+    host = Dom0(tmp_path)
+    for folder in ("/proc/xen", "/proc/77"):
+        host.make_folder(folder)
+    host.write("/proc/xen/capabilities", b"control_d\n")
+    host.write("/proc/77/comm", b"xenconsoled\n")
+    sees(monkeypatch)
+    return host
+
+
+def sees(monkeypatch: pytest.MonkeyPatch, network: Network = NETWORK, services: Services = SERVICES) -> None:
+    monkeypatch.setattr(health, "probe_network", lambda _host: network)
+    monkeypatch.setattr(health, "probe_services", lambda _host, _known: services)
+
+
+def missing(host: Host, *, confirmed: bool = False) -> tuple[str, ...]:
+    return health.missing(host, BEFORE, confirmed=confirmed)
+
+
+def test_a_healthy_dom0_lacks_nothing(host: Dom0) -> None:
+    assert missing(host) == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "said"),
+    [
+        ("xenstore-read", Result(124, "", "no answer within 5 s"), "xenstored: it does not answer"),
+        ("xl list", Result(1, "", "Can't find hypervisor information in sysfs!\n"), "xl: Can't find hypervisor"),
+        ("systemctl", Result(1, "starting\n", ""), "systemd: the system is starting"),
+        ("systemctl", Result(1, "maintenance\n", ""), "systemd: the system is in maintenance"),
+    ],
+)
+def test_a_command_that_fails_is_named(host: Dom0, command: str, answer: Result, said: str) -> None:
+    host = replace(host, answers={**HEALTHY, command: answer})
+    assert any(said in word for word in missing(host))
+
+
+def test_memory_that_is_less_than_asked_is_named(host: Dom0) -> None:
+    host = replace(host, answers={**HEALTHY, "xl list": Result(0, "Name\nDomain-0 0 900 2\n", "")})
+    assert missing(host) == ("its memory: 900 MiB instead of 1152 MiB",)
+
+
+def test_no_control_domain_and_no_console_daemon(host: Dom0) -> None:
+    host.remove("/proc/xen/capabilities")
+    host.remove("/proc/77/comm")
+    words = missing(host)
+    assert words[0].startswith("the control domain") and words[1].startswith("xenconsoled")
+
+
+def test_the_network_of_before_is_asked_for(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:
+    sees(monkeypatch, network=replace(NETWORK, interfaces=NETWORK.interfaces[:1], routes=()))
+    words = missing(host)
+    assert "the network: the address 10.0.2.15, fec0::/64 is not back" in words
+    assert "the network: the default route (v4) is not back" in words
+    assert missing(host, confirmed=True) == ()
+
+
+def test_sshd_and_new_failures_are_asked_for(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = replace(SERVICES, failed=("old.service", "new.service"), ssh_listen=())
+    sees(monkeypatch, services=services)
+    assert missing(host) == (
+        "sshd: nothing listens on 0.0.0.0:22",
+        "units that failed: new.service",
+    )
+    assert missing(host, confirmed=True) == ()
+
+
+def test_the_administrators_own_checks_agree_or_not(host: Dom0) -> None:
+    host.make_folder("/etc/xenable/health.d")
+    host.write("/etc/xenable/health.d/raid", b"#!/bin/sh\n", mode=0o755)
+    host.write("/etc/xenable/health.d/README", b"text\n")
+    answers = {**HEALTHY, "/etc/xenable/health.d/raid": Result(1, "", "array degraded\n")}
+    assert missing(replace(host, answers=answers)) == ("/etc/xenable/health.d/raid: array degraded",)
+
+
+def test_before_comes_back_as_it_was(host: Dom0) -> None:
+    health.write_before(host, BEFORE)
+    assert health.read_before(host) == BEFORE
+    host.write(health.BEFORE, b"[1]")
+    assert health.read_before(host) == Before()
+
+
+def test_looking_around_finds_what_the_gate_compares(host: Dom0) -> None:
+    assert health.look_around(host) == BEFORE

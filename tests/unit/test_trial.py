@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The five words of status, the reasons of a fall-back, and what confirm and disarm leave behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xenable import trial
+from xenable.boot.environment import Environment, read_environment, write_environment
+from xenable.errors import XenableError
+from xenable.host import Host
+from xenable.journal import Record, write_state
+from xenable.model import EntryState, Status
+from xenable.trial import Trial
+
+GRUB = "/boot/grub"
+TRYING = Environment(trying="a", stage="started", started="2026-11-22 10:00:00")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    host = Host(tmp_path)
+    host.make_folder(GRUB)
+    host.make_folder("/proc")
+    host.make_folder("/sys/hypervisor")
+    return host
+
+
+def under_xen(host: Host) -> None:
+    host.write("/sys/hypervisor/type", b"xen\n")
+
+
+def record(**changes: object) -> Trial:
+    base = Trial(slot="a", boot_id="x", verdict="waiting", seconds=40, deadline=300)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def states(host: Host, env: Environment) -> tuple[Status, str]:
+    write_environment(host, GRUB, env)
+    now = trial.status(host)
+    return now.state, now.next_boot
+
+
+def test_a_machine_that_xenable_never_touched_is_native(host: Host) -> None:
+    now = trial.status(host)
+    assert (now.state, now.running, now.next_boot) == (Status.NATIVE, "native", "native")
+    assert now.reason == "Xenable has changed nothing here"
+
+
+def test_xen_without_xenable_is_said(host: Host) -> None:
+    under_xen(host)
+    now = trial.status(host)
+    assert (now.state, now.running) == (Status.NATIVE, "xen")
+    assert "did not set it up" in now.reason
+
+
+@pytest.mark.parametrize(
+    ("xen", "env", "state", "next_boot"),
+    [
+        (False, Environment(try_slot="a"), Status.ARMED, "xen"),
+        (True, TRYING, Status.TRYING, "native"),
+        (True, Environment(default="a"), Status.CONFIRMED, "xen"),
+        (False, Environment(default="a"), Status.CONFIRMED, "xen"),
+        (False, TRYING, Status.FELL_BACK, "native"),
+        # A confirmed dom0 whose later boot nobody judged.
+        (False, replace(TRYING, default="a"), Status.FELL_BACK, "native"),
+        # A new slot failed; the last good one is still the default.
+        (False, replace(TRYING, trying="b", default="a"), Status.FELL_BACK, "xen"),
+        (True, Environment(default="a", try_slot="b"), Status.CONFIRMED, "xen"),
+        (False, Environment(), Status.NATIVE, "native"),
+    ],
+)
+def test_the_state_in_one_word(host: Host, xen: bool, env: Environment, state: Status, next_boot: str) -> None:
+    if xen:
+        under_xen(host)
+    assert states(host, env) == (state, next_boot)
+
+
+def test_a_half_done_apply_is_named(host: Host) -> None:
+    write_environment(host, GRUB, Environment())
+    host.make_folder("/var/lib/xenable")
+    one = Record(number=1, kind="write-file", fields={}, state=EntryState.PLANNED)
+    write_state(host, one, EntryState.PLANNED)
+    write_state(host, one, EntryState.DOING, {})
+    assert "apply was interrupted" in trial.status(host).reason
+
+
+def test_a_damaged_journal_is_said_and_not_a_traceback(host: Host) -> None:
+    host.make_folder("/var/lib/xenable")
+    host.write("/var/lib/xenable/journal.jsonl", b"{not json\n")
+    assert "line 1 is damaged" in trial.status(host).reason
+
+
+@pytest.mark.parametrize(
+    ("env", "written", "reason"),
+    [
+        (replace(TRYING, stage="load-failed"), None, "GRUB could not start Xen"),
+        (replace(TRYING, stage="loading"), None, "GRUB could not start Xen"),
+        (TRYING, None, "before dom0's user space ran"),
+        (TRYING, record(verdict="gave-up", missing=("sshd: nothing listens on 0.0.0.0:22",)), "sshd: nothing"),
+        (TRYING, record(verdict="held"), "nobody ran `xenable confirm` within 300 s"),
+        (TRYING, record(missing=("xenstored: it does not answer",)), "ended without a word after 40 s"),
+        (TRYING, record(seconds=290), "its time limit of 300 s ran out"),
+        # What another slot's boot wrote is no evidence for this one.
+        (TRYING, record(slot="b"), "before dom0's user space ran"),
+    ],
+)
+def test_the_reason_of_a_fall_back(host: Host, env: Environment, written: Trial | None, reason: str) -> None:
+    write_environment(host, GRUB, env)
+    if written:
+        trial.write_trial(host, written)
+    assert reason in trial.status(host).reason
+
+
+def test_the_reason_names_a_lost_root(host: Host) -> None:
+    write_environment(host, GRUB, TRYING)
+    host.make_folder("/boot/xenable/a")
+    manifest = {"dom0_arguments": "root=UUID=12-34 ro", "xen": "4.20", "kernel": "6.12"}
+    host.write("/boot/xenable/a/manifest.json", json.dumps(manifest).encode())
+    assert "there is no UUID=12-34 on this machine" in trial.status(host).reason
+    host.make_folder("/dev/disk/by-uuid")
+    host.write("/dev/disk/by-uuid/12-34", b"")
+    assert "UUID" not in trial.status(host).reason
+
+
+def test_the_reason_quotes_the_panic_that_pstore_kept(host: Host) -> None:
+    write_environment(host, GRUB, TRYING)
+    host.make_folder("/var/lib/systemd/pstore/1700000000")
+    text = b"<0>[    3.1] Kernel panic - not syncing: VFS: Unable to mount root fs\n"
+    host.write("/var/lib/systemd/pstore/1700000000/dmesg.txt", text)
+    assert "Kernel panic - not syncing: VFS: Unable to mount root fs" in trial.status(host).reason
+
+
+def test_the_reason_says_how_long_it_took(host: Host) -> None:
+    write_environment(host, GRUB, replace(TRYING, started="1970-01-01 00:01:00"))
+    host.write("/proc/stat", b"cpu 1\nbtime 94\n")
+    assert "within 34 s" in trial.status(host).reason
+
+
+def test_accept_makes_the_slot_the_default_and_stops_the_dead_man(host: Host) -> None:
+    under_xen(host)
+    write_environment(host, GRUB, TRYING)
+    host.make_folder("/sys/class/watchdog/watchdog0")
+    host.make_folder("/sys/class/watchdog/watchdog1")
+    host.make_folder("/dev")
+    host.write("/sys/class/watchdog/watchdog0/identity", b"iTCO_wdt\n")
+    host.write("/sys/class/watchdog/watchdog1/identity", b"Xen Guest Watchdog\n")
+    host.write("/dev/watchdog0", b"")
+    host.write("/dev/watchdog1", b"")
+    trial.accept(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+    assert (host.read("/dev/watchdog0"), host.read("/dev/watchdog1")) == (b"", b"V")
+    assert trial.status(host).state is Status.CONFIRMED
+
+
+def test_a_menu_entry_that_is_no_slot_never_becomes_the_default(host: Host) -> None:
+    write_environment(host, GRUB, replace(TRYING, trying="xenable-4.20-6.12", default="a"))
+    trial.accept(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+
+
+def test_disarm_makes_the_next_boot_native(host: Host) -> None:
+    write_environment(host, GRUB, Environment(default="a", try_slot="b"))
+    trial.disarm(host)
+    assert read_environment(host, GRUB) == Environment()
+
+
+def test_confirm_refuses_where_there_is_no_trial(host: Host) -> None:
+    with pytest.raises(XenableError, match="this is no trial boot"):
+        trial.confirm(host)
+
+
+def test_a_trial_record_that_is_damaged_counts_as_none(host: Host) -> None:
+    host.make_folder("/var/lib/xenable")
+    host.write("/var/lib/xenable/trial.json", b'{"slot": 3')
+    assert trial.read_trial(host) is None
+
+
+def test_a_trial_record_comes_back_as_it_was(host: Host) -> None:
+    one = record(missing=("a", "b"), reason="x")
+    trial.write_trial(host, one)
+    assert trial.read_trial(host) == one

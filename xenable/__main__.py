@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The program: runs a command, and is the one place where errors become words and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from xenable.cli import xenable
+from xenable.errors import Exit, XenableError
+
+INTERRUPTED = 130
+"""As shells say it: 128 and the number of SIGINT."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and exit: raises SystemExit, and nothing else."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it has seen enough. Python would complain about the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = int(Exit.FAILED)
+    sys.exit(code)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command line; returns its exit status. Errors: BrokenPipeError."""
+    try:
+        outcome = xenable.main(list(words), prog_name="xenable", standalone_mode=False)
+        return int(outcome or 0)
+    except XenableError as e:
+        return complain(words, e.message, e.hint, e.status)
+    except click.UsageError as e:
+        path = e.ctx.command_path if e.ctx else "xenable"
+        message = e.format_message().strip()
+        text = f"cannot understand the command line: {message[:1].lower()}{message[1:].rstrip('.')}"
+        return complain(words, text, f"`{path} --help` lists what it takes")
+    except click.ClickException as e:
+        return complain(words, f"cannot go on: {e.format_message()}", "")
+    except (click.Abort, KeyboardInterrupt):
+        return complain(words, *interrupted(), status=INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except Exception as e:
+        return complain(
+            words,
+            f"internal error: {type(e).__name__}: {e}",
+            "run it again with `xenable --debug …`, or attach what `xenable report` writes to a bug report",
+        )
+
+
+def complain(words: Sequence[str], message: str, hint: str, status: int = Exit.FAILED) -> int:
+    """Say it on stderr, and with --json as the one document on stdout too; returns the status."""
+    from xenable.ui.layout import Line, Span, line, paragraph, show, width_of
+
+    if "--debug" in words:
+        import traceback
+
+        traceback.print_exc()
+    width = width_of(sys.stderr)
+    lines: list[Line] = [line(Span("xenable: ", "bold red"), Span(message))]
+    if hint:
+        lines += paragraph(hint, width, first="hint: ")
+    show(lines, sys.stderr)
+    if "--json" in words:
+        from xenable.ui.document import error_document, print_document
+
+        print_document(error_document(message, hint, int(status)), sys.stdout)
+    return int(status)
+
+
+def interrupted() -> tuple[str, str]:
+    """What Ctrl-C left: a sentence and what to do."""
+    from xenable.host import Host
+    from xenable.journal import read_journal
+    from xenable.model import EntryState
+
+    try:
+        states = [record.state for record in read_journal(Host())]
+    except XenableError as e:
+        return f"interrupted: {e.message}", "`xenable status` shows where the machine stands"
+    if not states:
+        return "interrupted: nothing was changed", ""
+    if all(state is EntryState.DONE for state in states):
+        return (
+            "interrupted: all steps are done",
+            "`xenable status` shows what the next start boots",
+        )
+    undoing = any(state in (EntryState.UNDOING, EntryState.UNDONE) for state in states)
+    kind = EntryState.UNDONE if undoing else EntryState.DONE
+    finished = sum(state is kind for state in states)
+    return (
+        f"interrupted: {finished} of {len(states)} steps are {kind.value}, the journal knows them all",
+        "`xenable revert` puts everything back"
+        if undoing
+        else "`xenable apply` goes on from here, `xenable revert` puts everything back",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The dead-man: a second cpio archive at the end of a slot's initrd, which arms Xen's domain watchdog.
+
+The kernel unpacks all archives of an initrd one after the other into the same root (Linux,
+Documentation/driver-api/early-userspace/buffer-format.rst). An initrd of initramfs-tools sources every
+file of /conf/conf.d as soon as /dev, /proc and /sys are there (its /init); one of dracut its cmdline hooks.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xenable.errors import XenableError
+from xenable.host import Host
+
+ALIGNMENT = 512
+MODULE = "xenable-xen_wdt.ko"
+"""In the root of the initrd, where a folder is for certain."""
+HOOKS = ("conf/conf.d/zz-xenable", "usr/lib/dracut/hooks/cmdline/00-xenable.sh")
+"""The snippet, for initramfs-tools and for dracut. No folders are made for them: where the other program
+made the initrd the kernel passes over the file, and a folder in place of a link would do harm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A regular file in an archive."""
+
+    path: str
+    data: bytes
+    mode: int = 0o644
+
+
+def cpio_archive(members: Sequence[Member]) -> bytes:
+    """A newc archive of regular files, root's, dated 1970: the same bytes for the same files."""
+    out = bytearray()
+    for inode, member in enumerate((*members, Member(path="TRAILER!!!", data=b"", mode=0)), 1):
+        name = member.path.encode() + b"\0"
+        mode = 0o100000 | member.mode if member.mode else 0
+        # Magic, inode, mode, uid, gid, links, mtime, size, device, special device, length of name, checksum.
+        fields = (inode if mode else 0, mode, 0, 0, 1, 0, len(member.data), 0, 0, 0, 0, len(name), 0)
+        out += b"070701" + b"".join(b"%08X" % field for field in fields) + name
+        out += bytes(-len(out) % 4)
+        out += member.data
+        out += bytes(-len(out) % 4)
+    out += bytes(-len(out) % ALIGNMENT)
+    return bytes(out)
+
+
+def append_archive(initrd: bytes, archive: bytes) -> bytes:
+    """An initrd with one more archive; zeros between archives are passed over."""
+    return initrd + bytes(-len(initrd) % ALIGNMENT) + archive
+
+
+def deadman_archive(snippet: bytes, module: bytes | None) -> bytes:
+    """The archive for a kernel; no module where its driver is built in."""
+    members = [Member(path=path, data=snippet) for path in HOOKS]
+    if module is not None:
+        members.append(Member(path=MODULE, data=module))
+    return cpio_archive(members)
+
+
+def watchdog_module(host: Host, version: str) -> bytes | None:
+    """xen_wdt.ko of a kernel, unpacked; None when the driver is built in.
+
+    Errors: XenableError when the kernel has no such driver: then nothing would end a dom0 that hangs.
+    """
+    folder = f"/lib/modules/{version}"
+    for line in host.text(f"{folder}/modules.dep").splitlines():
+        path = line.partition(":")[0]
+        if path.rpartition("/")[2].startswith("xen_wdt.ko"):
+            full = path if path.startswith("/") else f"{folder}/{path}"
+            return _unpack(host, full)
+    if any(line.endswith("/xen_wdt.ko") for line in host.text(f"{folder}/modules.builtin").splitlines()):
+        return None
+    raise XenableError(
+        f"cannot make the dead-man: kernel {version} has no driver for Xen's watchdog (xen_wdt)",
+        hint="install the distribution's generic kernel",
+    )
+
+
+def _unpack(host: Host, path: str) -> bytes:
+    data = host.read(path)
+    try:
+        if path.endswith(".xz"):
+            data = lzma.decompress(data)
+        elif path.endswith(".gz"):
+            data = gzip.decompress(data)
+        elif path.endswith(".bz2"):
+            data = bz2.decompress(data)
+        elif path.endswith(".zst"):
+            data = _unzstd(host, path)
+    except (lzma.LZMAError, EOFError, OSError) as e:
+        raise XenableError(f"cannot unpack {path}: {e}") from e
+    if not data.startswith(b"\x7fELF"):
+        raise XenableError(f"cannot use {path}: it is no kernel module")
+    return data
+
+
+def _unzstd(host: Host, path: str) -> bytes:
+    """Python has no zstd before 3.14, and a command's output is text here: it goes through a file."""
+    out = f"/run/xenable-{path.rpartition('/')[2].removesuffix('.zst')}"
+    try:
+        host.run(["zstd", "-d", "-q", "-f", host.path(path), "-o", host.path(out)])
+        return host.read(out)
+    finally:
+        host.remove(out)

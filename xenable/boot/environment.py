@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our own GRUB environment block: how GRUB and Linux tell each other about a trial.
+
+The file is 1024 bytes for ever. GRUB's save_env writes through the blocks the file has when GRUB starts
+(grub-core/commands/loadenv.c), so Linux changes it in place too and never by rename: a program that
+remembers the old blocks must not write into a file that has moved on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from xenable.errors import XenableError
+from xenable.host import Host, StrPath
+
+SIZE = 1024
+SIGNATURE = b"# GRUB Environment Block\n"
+FILE = "xenable.env"
+FOLDERS = ("/boot/grub", "/boot/efi/EFI/xenable", "/efi/EFI/xenable", "/boot/EFI/xenable")
+"""Where it may be, in the order that 90_xenable looks too."""
+
+TRY = "xenable_try"
+TRYING = "xenable_trying"
+DEFAULT = "xenable_default"
+STAGE = "xenable_stage"
+STARTED = "xenable_started"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What the block says; every field is empty when it is not set."""
+
+    try_slot: str = ""
+    """Slot to boot at the next reset, once."""
+    trying: str = ""
+    """Slot, or id of a menu entry, that GRUB started last and that the gate has not passed."""
+    default: str = ""
+    """Slot that passed the gate."""
+    stage: str = ""
+    """`loading`, `started` or `load-failed`."""
+    started: str = ""
+    """GRUB's clock at the hand-over, `YYYY-MM-DD HH:MM:SS`: UTC on a machine whose hardware clock is."""
+
+
+_NAMES = {"try_slot": TRY, "trying": TRYING, "default": DEFAULT, "stage": STAGE, "started": STARTED}
+
+
+def parse_block(block: bytes) -> dict[str, str]:
+    """Names and values in a GRUB environment block. Errors: XenableError when it is damaged."""
+    if not block.startswith(SIGNATURE) or len(block) != SIZE:
+        raise XenableError("cannot read GRUB's environment block: it has no signature or not 1024 bytes")
+    values: dict[str, str] = {}
+    rest = block[len(SIGNATURE) :]
+    while rest and not rest.startswith(b"#"):
+        line, rest = _line(rest)
+        name, equals, value = line.partition(b"=")
+        try:
+            values[name.decode("ascii")] = value.decode("utf-8")
+        except UnicodeDecodeError as e:
+            raise XenableError(
+                "cannot read GRUB's environment block: it holds bytes that are no text"
+            ) from e
+        if not equals or not name:
+            raise XenableError("cannot read GRUB's environment block: it has a line without a name")
+    return values
+
+
+def _line(data: bytes) -> tuple[bytes, bytes]:
+    """One line with its escapes undone, and what follows it."""
+    line = bytearray()
+    at = 0
+    while at < len(data):
+        byte = data[at : at + 1]
+        if byte == b"\n":
+            return bytes(line), data[at + 1 :]
+        if byte == b"\\":
+            at += 1
+            byte = data[at : at + 1]
+        line += byte
+        at += 1
+    raise XenableError("cannot read GRUB's environment block: its last line has no end")
+
+
+def format_block(values: Mapping[str, str]) -> bytes:
+    """The 1024 bytes. Errors: XenableError for a name GRUB can't have, and when it does not fit."""
+    block = bytearray(SIGNATURE)
+    for name, value in values.items():
+        if not name.isascii() or not name.isidentifier():
+            raise XenableError(f"cannot write GRUB's environment block: {name!r} is no name of a variable")
+        if "\0" in value:
+            raise XenableError(f"cannot write GRUB's environment block: {name} holds a NUL")
+        block += name.encode() + b"="
+        block += value.replace("\\", "\\\\").replace("\n", "\\\n").encode("utf-8") + b"\n"
+    if len(block) > SIZE:
+        raise XenableError(
+            f"cannot write GRUB's environment block: {len(block)} bytes, and 1024 is the most"
+        )
+    return bytes(block.ljust(SIZE, b"#"))
+
+
+FOLDERS = ("/boot/grub", "/boot/efi/EFI/xenable", "/efi/EFI/xenable", "/boot/EFI/xenable")
+"""Where a block may be: beside GRUB's own, else on the ESP."""
+
+
+def environment_folder(host: Host) -> str:
+    """The folder that holds our block; empty when this machine has none."""
+    return next((folder for folder in FOLDERS if host.exists(environment_path(folder))), "")
+
+
+def environment_path(folder: StrPath) -> str:
+    """Where the block is in a folder of the machine."""
+    return f"{str(folder).rstrip('/')}/{FILE}"
+
+
+def read_environment(host: Host, folder: StrPath) -> Environment | None:
+    """What the block in this folder says; None when there is no file. Errors: XenableError when damaged."""
+    path = environment_path(folder)
+    if not host.exists(path):
+        return None
+    values = parse_block(host.read(path))
+    env = replace(Environment(), **{field: values.get(name, "") for field, name in _NAMES.items()})
+    # GRUB's clock says 9 where a date has 09 (grub-core/hook/datehook.c).
+    return replace(env, started=re.sub(r"\b([0-9])\b", r"0\1", env.started))
+
+
+def write_environment(host: Host, folder: StrPath, env: Environment) -> None:
+    """Put it on disk: in place when the file is there, else a new file with blocks of its own.
+
+    Variables that are not ours are kept. A damaged block is replaced. Errors: XenableError.
+    """
+    path = environment_path(folder)
+    values: dict[str, str] = {}
+    if host.exists(path):
+        try:
+            values = parse_block(host.read(path))
+        except XenableError:
+            # What can't be parsed can't be kept, and GRUB can't read it either.
+            values = {}
+    values.update((name, str(getattr(env, field))) for field, name in _NAMES.items())
+    block = format_block(values)
+    if host.exists(path) and host.path(path).stat().st_size == SIZE:
+        host.overwrite(path, block)
+    else:
+        host.write(path, block)
+        if host.path(path).stat().st_blocks == 0:
+            # Data kept inside the inode has no block that GRUB could write.
+            host.remove(path)
+            raise XenableError(
+                f"cannot make {path}: its file system keeps it inside the inode, where GRUB can't write",
+                hint="turn the file system's inline_data off, or let the environment block live on the ESP",
+            )

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The slots: /boot/xenable/a and b, each a pair that stays bootable whatever happens to the packages.
+
+A slot is made beside its place and renamed into it, so the menu, which shows a slot only when its boot.cfg
+is there, never sees half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from xenable.boot.commandline import dom0_arguments, serial_consoles
+from xenable.boot.deadman import append_archive, deadman_archive, watchdog_module
+from xenable.boot.environment import Environment, environment_folder, read_environment
+from xenable.boot.menu import SLOTS
+from xenable.boot.script import load_text
+from xenable.errors import XenableError
+from xenable.host import Host
+
+__all__ = [
+    "SLOTS",
+    "ListedPair",
+    "boot_cfg",
+    "fill_slot",
+    "free_slot",
+    "listed_pairs",
+    "remove_slots",
+    "slot_folder",
+    "verify_slot",
+]
+
+FOLDER = Path("/boot/xenable")
+MENU = "/boot/grub/grub.cfg"
+RESERVE = 16 << 20
+"""Bytes that stay free in /boot: update-initramfs and grub-mkconfig need room too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedPair:
+    """A pair as an entry of the generated menu has it. Paths are the machine's."""
+
+    id: str
+    xen: str
+    kernel: str
+    initrd: str
+    xen_words: tuple[str, ...]
+    linux_words: tuple[str, ...]
+
+    @property
+    def xen_version(self) -> str:
+        return self.xen.rpartition("/")[2].removeprefix("xen-").removesuffix(".gz")
+
+    @property
+    def kernel_version(self) -> str:
+        return self.kernel.rpartition("/")[2].partition("-")[2]
+
+
+def slot_folder(slot: str) -> Path:
+    return FOLDER / slot
+
+
+def free_slot(env: Environment | None) -> str:
+    """The slot that may be filled anew: the one that is not the default."""
+    return "b" if env is not None and env.default == "a" else "a"
+
+
+def listed_pairs(menu: str) -> tuple[ListedPair, ...]:
+    """The ordinary entries of a generated grub.cfg, as our generator wrote them, newest pair first."""
+    found = []
+    id = xen = kernel = ""
+    xen_words: tuple[str, ...] = ()
+    linux_words: tuple[str, ...] = ()
+    for line in menu.splitlines():
+        text = line.strip()
+        if text.startswith("menuentry "):
+            id = text.rpartition("$menuentry_id_option '")[2].partition("'")[0]
+            xen = kernel = ""
+        elif not id.startswith("xenable-") or id.endswith("-recovery"):
+            continue
+        elif text.startswith('multiboot2 "($xenable_boot)"'):
+            words = shlex.split(text)
+            xen, xen_words = _boot_path(words[1]), tuple(words[3:-1])
+        elif text.startswith('module2 "($xenable_boot)"') and xen:
+            words = shlex.split(text)
+            kernel, linux_words = _boot_path(words[1]), tuple(words[3:])
+        elif text.startswith('module2 --nounzip "($xenable_boot)"') and kernel:
+            found.append(
+                ListedPair(
+                    id=id,
+                    xen=xen,
+                    kernel=kernel,
+                    initrd=_boot_path(shlex.split(text)[2]),
+                    xen_words=xen_words,
+                    linux_words=linux_words,
+                )
+            )
+    return tuple(found)
+
+
+def _boot_path(word: str) -> str:
+    """GRUB's path for a file in /boot as Linux has it: what its device calls /boot does not matter."""
+    return f"/boot/{word.rpartition('/')[2]}"
+
+
+def boot_cfg(xen_words: tuple[str, ...], linux_words: tuple[str, ...]) -> str:
+    """The script that loads a slot and starts it. It returns on failure only.
+
+    Its menu entry has set xenable_slot.
+    """
+    lines = load_text(
+        xen='"$xenable_slot/xen"',
+        linux='"$xenable_slot/vmlinuz"',
+        initrd='"$xenable_slot/initrd"',
+        xen_words=xen_words,
+        linux_words=linux_words,
+    )
+    return "".join(line + "\n" for line in lines)
+
+
+def fill_slot(
+    host: Host,
+    slot: str,
+    *,
+    snippet: bytes,
+    deadline: int,
+    hold: bool = False,
+    pair: ListedPair | None = None,
+) -> ListedPair:
+    """Make a slot of a pair of the menu, the newest unless one is given, and say which it was.
+
+    snippet: data/initramfs/deadman.sh; deadline: seconds until the dead-man resets; hold: a person confirms.
+    Errors: XenableError when the slot is in use, when there is no pair, no room, or a file can't be read.
+    """
+    folder = environment_folder(host)
+    env = read_environment(host, folder) if folder else None
+    if slot not in SLOTS or (env is not None and env.default == slot):
+        raise XenableError(f"cannot fill slot {slot}: it is the one that boots by default")
+    if pair is None:
+        pair = next(iter(listed_pairs(host.text(MENU))), None)
+    if pair is None:
+        raise XenableError(
+            "cannot fill a slot: the boot menu has no entry with a hypervisor and a kernel that fit",
+            hint="run `sudo update-grub` and read what it says",
+        )
+    archive = deadman_archive(snippet, watchdog_module(host, pair.kernel_version))
+    initrd = append_archive(host.read(pair.initrd), archive)
+    new, old = FOLDER / f".new-{slot}", FOLDER / f".old-{slot}"
+    for leftover in (new, old):
+        _remove_tree(host, leftover)
+    host.make_folder(new)
+    for source, name in ((pair.xen, "xen"), (pair.kernel, "vmlinuz")):
+        host.link_or_copy(source, new / name)
+    _need_room(host, len(initrd))
+    host.write(new / "initrd", initrd, mode=0o600)
+    serial = serial_consoles(pair.linux_words)
+    linux_words = dom0_arguments(pair.linux_words, serial, deadline, hold=hold)
+    script = boot_cfg(pair.xen_words, linux_words).encode()
+    files = {name: _digest(host.read(new / name)) for name in ("xen", "vmlinuz", "initrd")}
+    manifest = {
+        "id": pair.id,
+        "xen": pair.xen_version,
+        "kernel": pair.kernel_version,
+        "xen_arguments": " ".join(pair.xen_words),
+        "dom0_arguments": " ".join(linux_words),
+        "sha256": {**files, "boot.cfg": _digest(script)},
+    }
+    host.write(new / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+    host.write(new / "boot.cfg", script)
+    if host.exists(slot_folder(slot)):
+        host.rename(slot_folder(slot), old)
+    host.rename(new, slot_folder(slot))
+    _remove_tree(host, old)
+    return pair
+
+
+def verify_slot(host: Host, slot: str) -> tuple[str, ...]:
+    """What is wrong with the files of a slot, a text each: `xen is damaged`; empty when nothing is."""
+    folder = slot_folder(slot)
+    try:
+        known = json.loads(host.read(folder / "manifest.json"))["sha256"]
+        digests = {str(name): str(digest) for name, digest in known.items()}
+    except (XenableError, ValueError, KeyError, TypeError, AttributeError):
+        return ("manifest.json is damaged",)
+    wrong = []
+    for name, digest in digests.items():
+        if not host.exists(folder / name):
+            wrong.append(f"{name} is missing")
+        elif _digest(host.read(folder / name)) != digest:
+            wrong.append(f"{name} is damaged")
+    return tuple(wrong)
+
+
+def remove_slots(host: Host) -> None:
+    """Remove all slots, half-made ones too. Nothing of them is anybody else's."""
+    for name in host.names(FOLDER):
+        _remove_tree(host, FOLDER / name)
+    host.remove(FOLDER)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _need_room(host: Host, size: int) -> None:
+    room = os.statvfs(host.path(FOLDER))
+    free = room.f_bavail * room.f_frsize
+    if free < size + RESERVE:
+        raise XenableError(
+            f"cannot fill a slot: /boot has {free >> 20} MiB free, and {(size + RESERVE) >> 20} are needed",
+            hint="remove old kernels: sudo apt autoremove",
+        )
+
+
+def _remove_tree(host: Host, folder: Path) -> None:
+    for name in host.names(folder):
+        host.remove(folder / name)
+    host.remove(folder)

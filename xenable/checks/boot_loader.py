@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Can the boot loader start Xen once, and only once, and native otherwise?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xenable.checks.base import Rule, are, words
+from xenable.config import Config
+from xenable.model import Facts, Finding, FirmwareKind, LoaderKind, Menu, MenuEntry, Severity
+
+NOT_GRUB = Rule(
+    id="boot/not-grub",
+    severity=Severity.BLOCKER,
+    title="Another boot loader than GRUB boots this machine",
+    why="Xenable adds its entries to GRUB's menu, which this machine would never show.",
+    remedy="Make GRUB the boot loader first: `apt-get install grub-efi-amd64` (UEFI) or `grub-pc` (BIOS), "
+    "then `grub-install`, and reboot.",
+)
+LOADER_UNKNOWN = Rule(
+    id="boot/loader-unknown",
+    severity=Severity.OVERRIDABLE,
+    title="It is not known which boot loader boots this machine",
+    why="If it is not GRUB with the menu in /boot/grub, the trial never starts, and the machine "
+    "stays native.",
+    remedy="Look with `efibootmgr -v` (UEFI) or `grub-probe -d` on the boot disk. "
+    "If it is GRUB, override this finding.",
+)
+MODULES = Rule(
+    id="boot/modules-missing",
+    severity=Severity.BLOCKER,
+    title="GRUB lacks modules that it needs to load Xen",
+    why="GRUB could not load Xen or could not make its menu.",
+    remedy="Run `grub-install` for the boot disk (BIOS) or without arguments (UEFI).",
+)
+ONE_SHOT = Rule(
+    id="boot/no-one-shot",
+    severity=Severity.BLOCKER,
+    title="GRUB can't note that Xen was tried",
+    why="Without that note a Xen that hangs would be started again at each reset, for ever.",
+    remedy="Mount the EFI system partition at /boot/efi, or put /boot on a plain partition with ext4.",
+)
+MENU_UNREADABLE = Rule(
+    id="boot/menu-unreadable",
+    severity=Severity.BLOCKER,
+    title="GRUB's menu can't be read",
+    why="Whether the next reset ends on the native system can't be judged.",
+    remedy="Run `update-grub` as root and read what it says, then `xenable check`.",
+)
+DEFAULT_NOTHING = Rule(
+    id="boot/default-names-nothing",
+    severity=Severity.BLOCKER,
+    title="GRUB_DEFAULT names an entry that is not in the menu",
+    why="GRUB boots the first entry for now. An entry that comes with Xen could have that name, "
+    "and would become the default without a trial.",
+    remedy="Set GRUB_DEFAULT=0 in /etc/default/grub, or the id of an entry, and run `update-grub`.",
+)
+DEFAULT_XEN = Rule(
+    id="boot/default-is-xen",
+    severity=Severity.BLOCKER,
+    title="GRUB's default boots Xen already",
+    why="A trial is safe only if each other reset ends on the native system.",
+    remedy="Set GRUB_DEFAULT to a native entry in /etc/default/grub. If /etc/default/grub.d/xen.cfg "
+    "is there, "
+    "add XEN_OVERRIDE_GRUB_DEFAULT=0. Run `update-grub`, then `xenable check`.",
+)
+PENDING = Rule(
+    id="boot/one-shot-pending",
+    severity=Severity.WARNING,
+    title="Another entry is set for the next boot",
+    why="The trial takes its place at the next reset; after that it may still be waiting.",
+    remedy="If it is not wanted: `grub-editenv - unset next_entry`.",
+)
+
+RULES = (
+    NOT_GRUB,
+    MODULES,
+    ONE_SHOT,
+    MENU_UNREADABLE,
+    DEFAULT_NOTHING,
+    DEFAULT_XEN,
+    LOADER_UNKNOWN,
+    PENDING,
+)
+
+PLATFORM = {FirmwareKind.BIOS: "i386-pc", FirmwareKind.UEFI: "x86_64-efi"}
+
+
+def check_boot_loader(facts: Facts, config: Config) -> Iterator[Finding]:
+    b = facts.boot_loader
+    if b.kind is LoaderKind.UNKNOWN:
+        yield LOADER_UNKNOWN.found("It could not be found out what the firmware starts.")
+    elif b.kind is not LoaderKind.GRUB:
+        yield NOT_GRUB.found(f"{b.name or b.kind} boots this machine.")
+        return
+    platform = PLATFORM[facts.firmware.kind]
+    if platform not in b.platforms:
+        there = f"; there {are(b.platforms)} {words(b.platforms)}" if b.platforms else ""
+        yield MODULES.found(f"/boot/grub/{platform} is not there{there}.")
+    elif b.missing_modules:
+        yield MODULES.found(f"/boot/grub/{platform} lacks {words(b.missing_modules)}.")
+    if not b.environment:
+        yield ONE_SHOT.found(
+            f"GRUB can't write to /boot/grub: {b.environment_obstacle or 'the reason is unknown'}. "
+            + (
+                "There is no EFI system partition to use instead."
+                if facts.storage.esp is None
+                else f"The EFI system partition at {facts.storage.esp.mount_point} can't be used instead."
+            )
+        )
+
+
+def check_menu(facts: Facts, config: Config) -> Iterator[Finding]:
+    if facts.boot_loader.kind not in (LoaderKind.GRUB, LoaderKind.UNKNOWN):
+        return
+    menu = facts.menu
+    if not menu.readable:
+        yield MENU_UNREADABLE.found("/boot/grub/grub.cfg can't be read, or is not understood.")
+        return
+    if menu.next_entry:
+        yield PENDING.found(f"next_entry is {menu.next_entry!r}: someone used grub-reboot.")
+    if facts.conversion.state == "none":
+        yield from _check_default(menu)
+
+
+def _check_default(menu: Menu) -> Iterator[Finding]:
+    wanted, source = menu.grub_default or "0", "GRUB_DEFAULT"
+    if wanted == "saved":
+        wanted, source = menu.saved_entry or "0", "GRUB_DEFAULT is `saved`, and saved_entry"
+    entries = default_entries(menu, wanted)
+    if not entries:
+        yield DEFAULT_NOTHING.found(
+            f"{source} is {wanted!r}. The menu has {len(menu.entries)} entries, none of them so."
+        )
+    elif any(e.loads_xen for e in entries):
+        title = next(e.title for e in entries if e.loads_xen)
+        yield DEFAULT_XEN.found(f"{source} is {wanted!r}: that is {title!r}.")
+
+
+def default_entries(menu: Menu, wanted: str) -> tuple[MenuEntry, ...]:
+    """The entries that a default may mean: a number from 0, a title, an id, or these joined with `>`.
+
+    A submenu without a further name means all that is in it, for GRUB takes its own default there. Empty
+    where nothing is meant. The rules are those of GRUB's manual, "default"; the first match wins.
+    """
+    entries = menu.entries
+    for level, name in enumerate(_split(wanted)):
+        digits = name[: len(name) - len(name.lstrip("0123456789"))]
+        # GRUB reads a name that begins with a digit as a number, whatever follows.
+        names = {str(int(digits[:9]))} if digits else {name}
+        kinds = ("numbers",) if digits else ("path", "titles")
+        matches = [e for e in entries if any(_part(getattr(e, kind), level) in names for kind in kinds)]
+        if not matches:
+            return ()
+        first = _split(matches[0].path)[: level + 1]
+        entries = tuple(e for e in matches if _split(e.path)[: level + 1] == first)
+    return entries
+
+
+def _split(path: str) -> list[str]:
+    # `>>` is a `>` that belongs to a name.
+    return [name.replace("\0", ">") for name in path.replace(">>", "\0").split(">")]
+
+
+def _part(path: str, level: int) -> str | None:
+    parts = _split(path)
+    return parts[level] if path and level < len(parts) else None

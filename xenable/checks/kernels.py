@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Is there a kernel that can be dom0 and that Xen can load?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xenable.checks.base import Rule, are, words
+from xenable.config import Config
+from xenable.model import Answer, Facts, Finding, Kernel, Severity
+
+NONE = Rule(
+    id="kernel/no-dom0-support",
+    severity=Severity.BLOCKER,
+    title="No kernel here can be dom0",
+    why="A dom0 kernel needs CONFIG_XEN_DOM0.",
+    remedy="Run `apt-get update`, then `xenable check`. "
+    "Or install a kernel with CONFIG_XEN_DOM0=y and its /boot/config file.",
+)
+UNREADABLE = Rule(
+    id="kernel/compression",
+    severity=Severity.BLOCKER,
+    title="Xen can't unpack the kernel",
+    why="Xen would stop with an error before dom0 starts.",
+    remedy="Install a kernel that is compressed with gzip or xz.",
+)
+NO_INITRD = Rule(
+    id="kernel/no-initrd",
+    severity=Severity.BLOCKER,
+    title="The dom0 kernel has no initrd",
+    why="The trial needs one: it starts the timer that resets a dom0 which hangs.",
+    remedy="Run `update-initramfs -c -k all`, then `xenable check`.",
+)
+COMPRESSION_UNKNOWN = Rule(
+    id="kernel/compression-unknown",
+    severity=Severity.OVERRIDABLE,
+    title="It is not known how the kernel is compressed",
+    why="Xen may not be able to unpack it. The trial would then fall back to the native system.",
+    remedy="Install the distribution's own kernel.",
+)
+OTHER_KERNEL = Rule(
+    id="kernel/other-than-running",
+    severity=Severity.NOTE,
+    title="dom0 will use another kernel than the one that runs now",
+    why="The running kernel can't be dom0. The native system keeps it.",
+    remedy="Nothing to do.",
+)
+GENERIC_ADDED = Rule(
+    id="kernel/generic-added",
+    severity=Severity.NOTE,
+    title="The distribution's generic kernel will be installed",
+    why="It is for dom0 only: the native system keeps the kernel it has.",
+    remedy="Nothing to do. `xenable revert` removes it again.",
+)
+OPTIONS = Rule(
+    id="kernel/options-missing",
+    severity=Severity.WARNING,
+    title="The dom0 kernel lacks options",
+    why="Some guests, their disks or their network will not work.",
+    remedy="Install the distribution's generic kernel, which has them.",
+)
+DOM0_UNKNOWN = Rule(
+    id="kernel/dom0-unknown",
+    severity=Severity.WARNING,
+    title="It is not known whether a kernel can be dom0",
+    why="Such a kernel is not used for dom0.",
+    remedy="Put its configuration back to /boot/config-VERSION: `apt-get install --reinstall` of its "
+    "package.",
+)
+
+RULES = (
+    NONE,
+    UNREADABLE,
+    NO_INITRD,
+    COMPRESSION_UNKNOWN,
+    OPTIONS,
+    DOM0_UNKNOWN,
+    OTHER_KERNEL,
+    GENERIC_ADDED,
+)
+
+READABLE_SINCE = {
+    "none": (4, 0),
+    "gzip": (4, 0),
+    "bzip2": (4, 0),
+    "lzma": (4, 0),
+    "xz": (4, 2),
+    "lzo": (4, 2),
+    # Before, Xen's LZ4 code stopped at the kernels of 5.3 and later (Launchpad 1851091).
+    "lz4": (4, 14),
+    "zstd": (4, 15),
+}
+"""The series of Xen that unpacks a dom0 kernel so compressed."""
+
+
+def readable(kernel: Kernel, series: str) -> Answer:
+    """Whether Xen of that series (4.20) unpacks the kernel."""
+    since = READABLE_SINCE.get(kernel.compression)
+    if since is None:
+        return Answer.UNKNOWN
+    major, _, minor = series.partition(".")
+    if not (major.isdigit() and minor.isdigit()):
+        # Every supported distribution has a Xen that is newer than the whole table.
+        return Answer.YES
+    return Answer.of((int(major), int(minor)) >= since)
+
+
+def dom0_kernels(facts: Facts) -> tuple[Kernel, ...]:
+    """Kernels that can be dom0 as they are: supported, with an initrd, and not known to be unreadable."""
+    return tuple(
+        k
+        for k in facts.kernels
+        if k.dom0 is Answer.YES and k.initrd and readable(k, facts.packages.xen_series) is not Answer.NO
+    )
+
+
+def adds_kernel(facts: Facts) -> bool:
+    """Whether the plan installs the generic kernel: because no kernel that is here supports dom0."""
+    p = facts.packages
+    unsupported = not any(k.dom0 is Answer.YES for k in facts.kernels)
+    return unsupported and p.kernel is not None and p.kernel.name in {c.name for c in p.new}
+
+
+def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
+    usable = dom0_kernels(facts)
+    able = [k for k in facts.kernels if k.dom0 is Answer.YES]
+    series = facts.packages.xen_series
+    if not usable:
+        generic = facts.packages.kernel
+        if generic is not None and adds_kernel(facts):
+            yield GENERIC_ADDED.found(
+                f"{_all(facts)} {generic.name} {generic.version} comes with the Xen packages."
+            )
+            return
+        if not able:
+            asked = facts.packages.usable is Answer.YES
+            more = (
+                "The package lists have none that can." if asked else "apt could not be asked for another."
+            )
+            yield NONE.found(f"{_all(facts)} {more}")
+            return
+        for k in able:
+            if readable(k, series) is Answer.NO:
+                yield UNREADABLE.found(
+                    f"{k.image} is compressed with {k.compression}; Xen {series} can't read that."
+                )
+            else:
+                yield NO_INITRD.found(f"{k.image} can be dom0, but there is no initrd for it.")
+        return
+    sure = [k for k in usable if readable(k, series) is Answer.YES]
+    if not sure:
+        yield COMPRESSION_UNKNOWN.found(
+            f"{words([k.image for k in usable])} {are(usable)} compressed in a way that was not recognised."
+        )
+    if not any(k.running for k in usable):
+        running = next((k.version for k in facts.kernels if k.running), "")
+        yield OTHER_KERNEL.found(
+            f"Running is {running or 'a kernel that is not in /boot'}; "
+            f"dom0 can be {words([k.version for k in usable])}."
+        )
+
+
+def check_kernel_options(facts: Facts, config: Config) -> Iterator[Finding]:
+    lacking = [k for k in dom0_kernels(facts) if k.missing_options]
+    if lacking:
+        yield OPTIONS.found(" ".join(f"{k.version} lacks {words(k.missing_options, 20)}." for k in lacking))
+    unknown = [k.version for k in facts.kernels if k.dom0 is Answer.UNKNOWN]
+    if unknown:
+        yield DOM0_UNKNOWN.found(f"There is no readable configuration of {words(unknown)}.")
+
+
+def _all(facts: Facts) -> str:
+    if not facts.kernels:
+        return "There is no kernel in /boot."
+    versions = [k.version for k in facts.kernels]
+    if len(versions) == 1:
+        return f"The kernel {versions[0]} can't be dom0."
+    return f"None of the kernels can be dom0: {words(versions)}."

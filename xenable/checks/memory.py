@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Is there memory for Xen, dom0 and a guest?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xenable.boot import commandline
+from xenable.checks.base import Rule
+from xenable.checks.kernels import dom0_kernels
+from xenable.config import Config
+from xenable.model import Facts, Finding, Severity
+
+TOO_LITTLE = Rule(
+    id="memory/too-little",
+    severity=Severity.BLOCKER,
+    title="The machine has too little memory",
+    why="Without that much, dom0 runs out of memory, or no guest can start.",
+    remedy="Add memory, or set `dom0-memory = auto`.",
+)
+INITRD_TOO_LARGE = Rule(
+    id="memory/initrd-too-large",
+    severity=Severity.BLOCKER,
+    title="The initrd does not fit into dom0's memory",
+    why="dom0 would stop while it unpacks the initrd.",
+    remedy="Set `dom0-memory` to more, or MODULES=dep in /etc/initramfs-tools/initramfs.conf "
+    "and run `update-initramfs -u -k all`.",
+)
+IN_USE = Rule(
+    id="memory/in-use",
+    severity=Severity.OVERRIDABLE,
+    title="More memory is in use than dom0 will have",
+    why="What runs here now would run out of memory in dom0.",
+    remedy="Set `dom0-memory` to more, or stop what is not needed.",
+)
+UNKNOWN = Rule(
+    id="memory/unknown",
+    severity=Severity.OVERRIDABLE,
+    title="The machine's memory is not known",
+    why="Whether dom0 gets enough can't be judged.",
+    remedy="Find out why /proc/meminfo can't be read, or set `dom0-memory` by hand and override this.",
+)
+
+RULES = (TOO_LITTLE, INITRD_TOO_LARGE, IN_USE, UNKNOWN)
+
+LEAST = 512
+"""MiB that any dom0 needs."""
+
+FOR_XEN_AND_A_GUEST = 256
+"""MiB that must be left beside dom0: Xen's own tables and heap, and one small guest."""
+
+FOR_THE_KERNEL = 256
+"""MiB that dom0's kernel and its early programs need beside the unpacked initrd."""
+
+STEP = 16
+
+
+def dom0_memory(facts: Facts, config: Config) -> int | None:
+    """MiB that dom0 gets: as set, else worked out. None when the machine's total is not known."""
+    if config.dom0_memory is not None:
+        return config.dom0_memory
+    if facts.memory.total is None:
+        return None
+    initrd = max((k.initrd_unpacked or 0 for k in facts.kernels), default=0)
+    return commandline.dom0_memory(facts.memory.total, facts.memory.used, initrd or None)
+
+
+def check_memory(facts: Facts, config: Config) -> Iterator[Finding]:
+    m = facts.memory
+    unknown = [n for n, v in (("how much there is", m.total), ("how much is in use", m.used)) if v is None]
+    if unknown:
+        yield UNKNOWN.found(f"It could not be found out {' and '.join(unknown)}.")
+    dom0 = dom0_memory(facts, config)
+    if dom0 is None:
+        return
+    asked = config.dom0_memory or LEAST
+    needed = asked + FOR_XEN_AND_A_GUEST
+    if m.total is not None and m.total < needed:
+        lower = config.dom0_memory is not None and m.total >= LEAST + FOR_XEN_AND_A_GUEST
+        yield TOO_LITTLE.found(
+            f"The machine has {m.total} MiB; {needed} MiB are needed: "
+            f"{asked} for dom0 + {FOR_XEN_AND_A_GUEST} for Xen and a small guest.",
+            "Add memory, or set `dom0-memory = auto`." if lower else "Add memory.",
+        )
+    elif m.used is not None:
+        # The ARC is a cache that ZFS gives back under pressure, but the kernel counts it as in use.
+        used = max(0, m.used - (m.zfs_arc or 0))
+        if used > dom0:
+            better = -(-(used + used // 4) // STEP) * STEP
+            arc = f" (without ZFS's cache of {m.zfs_arc} MiB)" if m.zfs_arc else ""
+            fits = m.total is not None and better + FOR_XEN_AND_A_GUEST <= m.total
+            yield IN_USE.found(
+                f"{used} MiB are in use now{arc}; dom0 will have {dom0} MiB.",
+                f"Set `dom0-memory = {better}`, or stop what is not needed."
+                if fits
+                else "Stop what is not needed, or add memory.",
+            )
+
+
+def check_initrd_memory(facts: Facts, config: Config) -> Iterator[Finding]:
+    dom0 = dom0_memory(facts, config)
+    kernels = [k for k in dom0_kernels(facts) if k.initrd_unpacked is not None]
+    if dom0 is None or dom0 < LEAST or not kernels:
+        return
+    kernel = min(kernels, key=lambda k: (not k.running, -(k.initrd_unpacked or 0)))
+    unpacked, packed = kernel.initrd_unpacked or 0, kernel.initrd_size or 0
+    needed = unpacked + packed + FOR_THE_KERNEL
+    if needed > dom0:
+        yield INITRD_TOO_LARGE.found(
+            f"dom0 gets {dom0} MiB; {needed} MiB are needed: {kernel.initrd} is {packed} packed "
+            f"+ {unpacked} unpacked, + {FOR_THE_KERNEL} for the kernel.",
+            f"Set `dom0-memory = {-(-needed // STEP) * STEP}` or more. Or make the initrd smaller: "
+            "MODULES=dep in /etc/initramfs-tools/initramfs.conf, then `update-initramfs -u -k all`.",
+        )

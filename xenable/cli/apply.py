@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xenable apply`"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from xenable.cli.common import (
+    accept_overrides,
+    json_option,
+    need_consent,
+    need_root,
+    note,
+    override_option,
+    reboot,
+    show_status,
+    step_states,
+)
+from xenable.cli.settings import config_for, setting_options
+from xenable.config import Config
+from xenable.errors import Exit, XenableError
+from xenable.host import Host
+from xenable.model import Severity
+
+QUESTION = "Turn this machine into a Xen dom0?"
+MATTERS = (Severity.BLOCKER, Severity.OVERRIDABLE, Severity.WARNING)
+
+
+@click.command()
+@json_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--reboot", "then_reboot", is_flag=True, help="Reboot at the end: the trial begins at once.")
+@override_option
+@setting_options
+def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, ...], **options: Any) -> None:
+    """Checks, shows the plan, asks once, and does it. The last step arms the trial boot: until then only the
+    native system is booted, and the trial falls back to it by itself.
+
+    After an interruption it goes on where it stopped."""
+    from xenable.convert import begun
+
+    need_root("apply")
+    host = Host()
+    accepted = accept_overrides(overrides)
+    config = config_for(host, options)
+    if begun(host):
+        _resume(host, yes)
+    else:
+        _convert(host, config, accepted, yes)
+    _tell(host, as_json)
+    if then_reboot:
+        reboot(host)
+
+
+def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) -> None:
+    from xenable.convert import prepare, start
+    from xenable.plan import make_plan
+    from xenable.ui.findings import render_findings
+    from xenable.ui.layout import BLANK, show, width_of
+    from xenable.ui.plan import render_packages, render_steps
+    from xenable.ui.progress import progress
+
+    facts, findings, good = prepare(host, config, accepted)
+    width = width_of(sys.stderr)
+    show([*render_findings(findings, accepted, width, severities=MATTERS), BLANK], sys.stderr)
+    if not good:
+        raise XenableError(
+            "cannot apply: this machine is not ready",
+            hint="mend what the findings above name, or give --override ID for those that allow it",
+            status=Exit.NOT_READY,
+        )
+    steps = make_plan(facts, config)
+    previews = [step.preview(host) for step in steps]
+    summary = [*render_packages(facts.packages, width), *render_steps(previews, width, details=False), BLANK]
+    show(summary, sys.stderr)
+    need_consent(QUESTION, yes)
+    with progress(sys.stderr) as listener:
+        start(host, steps, listener)
+
+
+def _resume(host: Host, yes: bool) -> None:
+    from xenable.convert import resume
+    from xenable.ui.progress import progress
+
+    note("a conversion is on this machine already: this finishes it")
+    need_consent(QUESTION, yes)
+    with progress(sys.stderr) as listener:
+        resume(host, listener)
+
+
+def _tell(host: Host, as_json: bool) -> None:
+    from xenable.trial import status
+    from xenable.ui.document import print_document, result_document
+
+    now = status(host)
+    if as_json:
+        print_document(result_document("applied", step_states(host), now.state), sys.stdout)
+    else:
+        show_status(now)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What several sub-commands share: options, rights, and printing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xenable.errors import XenableError
+from xenable.host import Host
+
+if TYPE_CHECKING:
+    from xenable.trial import TrialStatus
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default="/",
+    metavar="DIR",
+    help="Look at the system in this folder, as far as files tell.",
+)
+
+override_option = click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="ID",
+    help="Go on in spite of this finding; may be given more than once.",
+)
+
+
+def need_root(verb: str) -> None:
+    """Errors: XenableError without root rights."""
+    if os.geteuid() != 0:
+        raise XenableError(f"cannot {verb}: root rights are needed", hint=f"sudo xenable {verb}")
+
+
+def note_rights(host: Host) -> None:
+    """Say once that some facts can't be seen without root rights."""
+    if host.live and os.geteuid() != 0:
+        note("without root rights some things can't be seen; they count as unknown")
+
+
+def note(text: str) -> None:
+    """One sentence for people, on stderr."""
+    from xenable.ui.layout import paragraph, show, width_of
+
+    show(paragraph(f"xenable: {text}", width_of(sys.stderr), rest="  "), sys.stderr)
+
+
+def host_at(root: Path) -> Host:
+    return Host(root.resolve())
+
+
+def accept_overrides(overrides: Sequence[str]) -> frozenset[str]:
+    """The ids as a set. Errors: XenableError for one that no check has, or that can't be overridden."""
+    accepted = frozenset(overrides)
+    if accepted:
+        from xenable.checks import ready
+
+        # Said now, not after the machine was looked at.
+        ready((), accepted)
+    return accepted
+
+
+def need_consent(question: str, yes: bool) -> None:
+    """Ask once, unless --yes answered. Errors: XenableError without a yes, or when nobody is there to say it."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise XenableError(
+            "cannot ask for your consent: standard input is no terminal",
+            hint="look at what it would do, then give --yes",
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise XenableError("cannot go on without your consent: nothing was changed")
+
+
+def step_states(host: Host) -> list[tuple[str, str, str]]:
+    """(kind, title, state) of every step in the journal."""
+    from xenable.journal import read_journal
+    from xenable.steps import from_record
+
+    return [(r.kind, from_record(r).title(), r.state.value) for r in read_journal(host)]
+
+
+def show_status(now: TrialStatus) -> None:
+    """The table of `xenable status`."""
+    from xenable.ui.layout import show, width_of
+    from xenable.ui.status import render_status
+
+    width = width_of(sys.stdout)
+    show(
+        render_status(now.state, now.reason, now.running, now.next_boot, now.versions, width),
+        sys.stdout,
+    )
+
+
+def reboot(host: Host) -> None:
+    """Errors: CommandError when systemd refuses."""
+    note("rebooting now")
+    host.run(["systemctl", "reboot"])

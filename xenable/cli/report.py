@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xenable report`"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from xenable.cli.common import need_root
+from xenable.host import Host
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write the archive, a .tar.gz; the default is in the current folder.",
+)
+def command(output: Path | None) -> None:
+    """Facts, findings, plan, journal, logs and boot messages. Passwords and keys are left out; hardware
+    addresses and public IP addresses get made-up ones, the same for the same."""
+    from xenable.report import make_report
+    from xenable.ui.layout import line, show
+
+    need_root("report")
+    target = output or Path(time.strftime("xenable-report-%Y%m%d-%H%M%S.tar.gz"))
+    show([line(str(make_report(Host(), target)))], sys.stdout)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The settings: one table, from which the file's keys, the options, the defaults and the help come.
+
+The file is /etc/xenable/xenable.conf: `key = value` lines; `#` begins a comment. An option `--key` wins.
+`python3 -m xenable.config` prints the table of docs/reference/settings.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from xenable.errors import XenableError
+from xenable.host import Host
+
+PATH = Path("/etc/xenable/xenable.conf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings in use. A field is called like its key, with `_` for `-`."""
+
+    trial_seconds: int
+    dom0_memory: int | None
+    """MiB; None: worked out from the machine's memory."""
+    auto_confirm: bool
+    guest_network: IPv4Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    key: str
+    """In the file; the option is `--` and this."""
+    parse: Callable[[str], Any]
+    """Text to value. Errors: ValueError, whose text says what is needed instead."""
+    default: str
+    help: str
+    metavar: str
+
+    @property
+    def field(self) -> str:
+        """Name of the field in Config."""
+        return self.key.replace("-", "_")
+
+
+# ------------------------------------------------------------------------------------------------ parsers
+
+
+def _number(text: str, low: int, high: int) -> int:
+    # int() takes signs, underscores and foreign digits too; a setting file has no use for them.
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
+        raise ValueError(f"a whole number from {low} to {high} is needed")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    return _number(text, 120, 3600)
+
+
+def _memory(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return _number(text, 512, 1048576)
+    except ValueError as e:
+        raise ValueError(f"{e} (MiB, without a unit), or the word auto") from e
+
+
+def _yes_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("yes or no is needed")
+    return text == "yes"
+
+
+def _prefix(text: str) -> IPv4Network:
+    address, slash, length = text.partition("/")
+    # IPv4Network reads a netmask there as well: one way to write it is enough.
+    if not (slash and length.isascii() and length.isdigit() and 8 <= int(length[:3]) <= 29):
+        raise ValueError(
+            "an IPv4 network with a prefix length from /8 to /29 is needed, as in 172.20.216.0/24"
+        )
+    try:
+        network = IPv4Network(text)
+    except ValueError as e:
+        try:
+            wanted = IPv4Network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{address} is no IPv4 address") from e
+        raise ValueError(f"an address of a host, not of a network; {wanted} may be meant") from e
+    if network.is_loopback or network.is_multicast or network.is_link_local or network.is_reserved:
+        raise ValueError("guests can't have loopback, link-local, multicast or reserved addresses")
+    if network.network_address.packed[0] == 0:
+        raise ValueError("guests can't have addresses that begin with 0")
+    return network
+
+
+# -------------------------------------------------------------------------------------------------- table
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        key="trial-seconds",
+        parse=_seconds,
+        default="600",
+        help="Time that dom0 has to prove itself in a trial boot, from 120 to 3600 seconds. "
+        "After that the machine resets itself and is native again.",
+        metavar="SECONDS",
+    ),
+    Setting(
+        key="dom0-memory",
+        parse=_memory,
+        default="auto",
+        help="Memory of dom0 in MiB, at least 512; the rest is for guests. "
+        "auto: 1024 MiB and 5 % of the machine's memory, at most 8192 MiB; "
+        "or more where more is in use.",
+        metavar="MIB|auto",
+    ),
+    Setting(
+        key="auto-confirm",
+        parse=_yes_no,
+        default="yes",
+        help="Whether a trial that passes becomes the default by itself. "
+        "With no, `xenable confirm` has to be run before the time is up.",
+        metavar="yes|no",
+    ),
+    Setting(
+        key="guest-network",
+        parse=_prefix,
+        default="172.20.216.0/24",
+        help="IPv4 network that guests get their addresses from. It must not overlap with a network in use.",
+        metavar="PREFIX",
+    ),
+)
+
+
+def load_config(host: Host, overrides: Mapping[str, str] | None = None) -> Config:
+    """Defaults, then the file, then overrides (key to text, from the command line).
+
+    Errors: XenableError that names the file and the line, or the option, with a hint.
+    """
+    texts = _read_file(host)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        values[setting.field] = texts.get(setting.key, setting.parse(setting.default))
+    for key, text in (overrides or {}).items():
+        option = _find(key, f"cannot use the option --{key}")
+        try:
+            values[option.field] = option.parse(text)
+        except ValueError as e:
+            raise XenableError(f"cannot use --{key} {text!r}: {e}", hint=option.help) from e
+    return Config(**values)
+
+
+def _read_file(host: Host) -> dict[str, Any]:
+    """Key to value for what the file sets."""
+    if not host.exists(PATH):
+        return {}
+    values: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    for number, raw in enumerate(host.read(PATH).split(b"\n"), 1):
+        where = f"cannot read {PATH}: line {number}"
+        try:
+            line = raw.decode().partition("#")[0].strip()
+        except UnicodeDecodeError as e:
+            raise XenableError(f"{where}: it is not UTF-8 text", hint="correct that line") from e
+        if not line:
+            continue
+        key, equals, text = (part.strip() for part in line.partition("="))
+        if not equals:
+            raise XenableError(f"{where}: {line!r} is not `key = value`", hint=_known())
+        setting = _find(key, where)
+        if key in lines:
+            raise XenableError(
+                f"{where}: {key} is set in line {lines[key]} already", hint="remove one of the two lines"
+            )
+        lines[key] = number
+        try:
+            values[key] = setting.parse(text)
+        except ValueError as e:
+            raise XenableError(f"{where}: {key} can't be {text!r}: {e}", hint=setting.help) from e
+    return values
+
+
+def _find(key: str, where: str) -> Setting:
+    for setting in SETTINGS:
+        if setting.key == key:
+            return setting
+    import difflib
+
+    near = difflib.get_close_matches(key, [s.key for s in SETTINGS], 1, 0.6)
+    hint = f"did you mean {near[0]!r}?" if near else _known()
+    raise XenableError(f"{where}: unknown setting {key!r}", hint=hint)
+
+
+def _known() -> str:
+    return "the settings are: " + ", ".join(s.key for s in SETTINGS)
+
+
+def reference(settings: Iterable[Setting] = SETTINGS) -> str:
+    """The table of docs/reference/settings.md, as Markdown."""
+    rows = ["| in the file | option | default | what it does |", "| --- | --- | --- | --- |"]
+    for s in settings:
+        metavar = s.metavar.replace("|", "\\|")
+        rows.append(f"| `{s.key}` | `--{s.key} {metavar}` | `{s.default}` | {s.help} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Convert and revert, whole: the lock, the checks, the journal and the engine in their order."""
+
+from __future__ import annotations
+
+from xenable import engine, health, journal, trial
+from xenable.checks import ready, run_checks
+from xenable.config import Config
+from xenable.engine import Listener
+from xenable.errors import Exit, XenableError
+from xenable.facts import gather
+from xenable.host import Host
+from xenable.model import EntryState, Facts, Finding, Obstacle, Status
+from xenable.plan import trial_steps
+from xenable.steps.base import Step
+
+
+def begun(host: Host) -> bool:
+    """Whether a conversion is in the journal, whole or half."""
+    return bool(journal.read_journal(host))
+
+
+def prepare(host: Host, config: Config, overrides: frozenset[str]) -> tuple[Facts, tuple[Finding, ...], bool]:
+    """Look at the machine and judge it. Changes nothing."""
+    facts = gather(host)
+    findings = run_checks(facts, config)
+    return facts, findings, ready(findings, overrides)
+
+
+def start(host: Host, steps: tuple[Step, ...], listener: Listener = engine.quiet) -> None:
+    """Apply a new plan. When a step fails, all that was done is undone.
+
+    Errors: XenableError with status PUT_BACK, or NOT_PUT_BACK when even that failed.
+    """
+    with host.lock():
+        records = engine.plan_into_journal(host, steps)
+        try:
+            engine.apply(host, records, listener)
+        except XenableError as e:
+            _put_back(host, e, listener)
+
+
+def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> None:
+    """Finish what an interrupted apply left; when nothing is left, start another trial.
+
+    A machine that is on trial, or that passed, is left alone. Errors: XenableError.
+    """
+    with host.lock():
+        journal.repair_tail(host)
+        records = journal.read_journal(host)
+        if any(record.state in (EntryState.UNDOING, EntryState.UNDONE) for record in records):
+            raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
+        if any(record.state is not EntryState.DONE for record in records):
+            engine.apply(host, records, listener)
+        elif trial.status(host).state not in (Status.TRYING, Status.CONFIRMED):
+            engine.repeat(host, trial_steps(config), listener)
+
+
+def obstacles(host: Host) -> tuple[Obstacle, ...]:
+    """What a revert would destroy that is not Xenable's own."""
+    return engine.obstacles(host, journal.read_journal(host))
+
+
+def revert(host: Host, listener: Listener = engine.quiet) -> None:
+    """Undo a conversion from any state it may be in. Nothing happens when there is none.
+
+    Errors: XenableError with status NOT_PUT_BACK.
+    """
+    with host.lock():
+        _undo_all(host, listener)
+
+
+def _undo_all(host: Host, listener: Listener) -> None:
+    journal.repair_tail(host)
+    engine.revert(host, journal.read_journal(host), listener)
+    journal.put_away(host)
+    host.remove(trial.TRIAL)
+    host.remove(health.BEFORE)
+
+
+def _put_back(host: Host, e: XenableError, listener: Listener) -> None:
+    try:
+        _undo_all(host, listener)
+    except XenableError as worse:
+        raise XenableError(
+            f"{e.message}; then: {worse.message}",
+            hint="; ".join(filter(None, (e.hint, worse.hint))),
+            status=Exit.NOT_PUT_BACK,
+        ) from e
+    raise XenableError(f"{e.message}; everything was put back", hint=e.hint, status=Exit.PUT_BACK) from e
+

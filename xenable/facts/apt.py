@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What apt would do, asked of apt itself and simulated in memory: nothing is written, no command is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xenable.facts.files import modified
+from xenable.host import Host
+from xenable.model import Candidate
+
+if TYPE_CHECKING:
+    import apt_pkg
+
+SYSTEM = "xen-system-amd64"
+KERNELS_DEBIAN = ("linux-image-amd64", "linux-image-generic")
+KERNELS_UBUNTU = ("linux-image-generic", "linux-image-amd64")
+LIBC = "libc6-xen"
+"""Once a faster libc under Xen; taken where an archive still has it."""
+
+LISTS = "/var/lib/apt/lists"
+SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """The part of Packages that only apt can tell."""
+
+    problem: str = ""
+    install_recommends: bool = True
+    xen: Candidate | None = None
+    xen_series: str = ""
+    kernel: Candidate | None = None
+    recommended: tuple[Candidate, ...] = ()
+    new: tuple[Candidate, ...] = ()
+    upgraded: tuple[Candidate, ...] = ()
+    removed: tuple[str, ...] = ()
+    download_bytes: int | None = None
+    installed_kib: int | None = None
+
+
+def simulate(host: Host, kernels: Sequence[str], *, with_kernel: bool) -> Simulation | None:
+    """Ask the apt of this machine; None when it could not be read at all.
+
+    `kernels` are the names under which the distribution's generic kernel may be found, the best first; it is
+    part of what would be installed only `with_kernel`.
+    """
+    try:
+        import apt_pkg
+    except ImportError:
+        return None
+    try:
+        apt_pkg.init_config()
+        install_recommends = apt_pkg.config.find_b("APT::Install-Recommends", True)
+        # Recommended packages are chosen here one by one; apt would add those of every dependency as well.
+        apt_pkg.config.set("APT::Install-Recommends", "false")
+        apt_pkg.init_system()
+        _leave_caches_alone(host)
+        cache = apt_pkg.Cache(None)
+        depcache = apt_pkg.DepCache(cache)
+    except (apt_pkg.Error, SystemError) as e:
+        return Simulation(problem=" ".join(str(e).split()) or "apt can't read its lists")
+    broken = [p.name for p in cache.packages if depcache.is_inst_broken(p)] if depcache.broken_count else []
+    if broken:
+        return Simulation(
+            problem="unmet dependencies: " + ", ".join(sorted(broken)),
+            install_recommends=install_recommends,
+        )
+    return _install(cache, depcache, kernels, with_kernel, install_recommends)
+
+
+def _leave_caches_alone(host: Host) -> None:
+    """Keep apt from renewing its binary caches on disk: a stale one is made anew in memory only."""
+    import apt_pkg
+
+    lists = _newest(host, (LISTS, *(f"{LISTS}/{name}" for name in host.names(LISTS)), *SOURCES))
+    status = _newest(host, ("/var/lib/dpkg/status", "/var/lib/apt/extended_states"))
+    for key, newest in (("srcpkgcache", lists), ("pkgcache", max(lists, status))):
+        written = modified(host, apt_pkg.config.find_file(f"Dir::Cache::{key}") or "/nonexistent")
+        if written is None or written <= newest:
+            apt_pkg.config.set(f"Dir::Cache::{key}", "")
+
+
+def _newest(host: Host, paths: Sequence[str]) -> float:
+    return max((time for path in paths if (time := modified(host, path)) is not None), default=0.0)
+
+
+def _install(
+    cache: apt_pkg.Cache,
+    depcache: apt_pkg.DepCache,
+    kernels: Sequence[str],
+    with_kernel: bool,
+    install_recommends: bool,
+) -> Simulation:
+    def candidate(name: str) -> apt_pkg.Version | None:
+        return depcache.get_candidate_ver(cache[name]) if name in cache else None
+
+    xen = candidate(SYSTEM)
+    kernel = next((version for name in kernels if (version := candidate(name)) is not None), None)
+    if xen is None:
+        return Simulation(install_recommends=install_recommends, kernel=_as_candidate(kernel))
+    depcache.mark_install(xen.parent_pkg)
+    if with_kernel and kernel is not None:
+        depcache.mark_install(kernel.parent_pkg)
+    recommended = _recommended(depcache, xen, candidate(LIBC))
+    for version in recommended:
+        depcache.mark_install(version.parent_pkg)
+    new: list[Candidate] = []
+    upgraded: list[Candidate] = []
+    removed: list[str] = []
+    for package in _touched(cache, depcache, [xen, *recommended, *([kernel] if kernel is not None else [])]):
+        if depcache.marked_install(package):
+            new.append(_chosen(depcache, package))
+        elif depcache.marked_upgrade(package):
+            upgraded.append(_chosen(depcache, package))
+        elif depcache.marked_delete(package):
+            removed.append(package.name)
+    broken = [p.name for p in cache.packages if depcache.is_inst_broken(p)] if depcache.broken_count else []
+    return Simulation(
+        problem=f"{SYSTEM} can't be installed: " + ", ".join(sorted(broken)) if broken else "",
+        install_recommends=install_recommends,
+        xen=_as_candidate(xen),
+        xen_series=_series(xen),
+        kernel=_as_candidate(kernel),
+        recommended=tuple(Candidate(name=v.parent_pkg.name, version=v.ver_str) for v in recommended),
+        new=tuple(sorted(new, key=lambda c: c.name)),
+        upgraded=tuple(sorted(upgraded, key=lambda c: c.name)),
+        removed=tuple(sorted(removed)),
+        download_bytes=int(depcache.deb_size),
+        installed_kib=int(depcache.usr_size) // 1024,
+    )
+
+
+def _touched(
+    cache: apt_pkg.Cache, depcache: apt_pkg.DepCache, roots: Sequence[apt_pkg.Version]
+) -> Iterable[apt_pkg.Package]:
+    """The packages that the simulation changes, and perhaps others."""
+    found: dict[tuple[str, str], apt_pkg.Package] = {}
+    todo = list(roots)
+    for version in todo:
+        package = version.parent_pkg
+        key = (package.name, package.architecture)
+        if key in found or not (depcache.marked_install(package) or depcache.marked_upgrade(package)):
+            continue
+        found[key] = package
+        for kind in ("PreDepends", "Depends"):
+            for alternatives in version.depends_list.get(kind, []):
+                todo.extend(target for one in alternatives for target in one.all_targets())
+    # A look at every package of the archive takes a hundred times as long: only where the walk missed one.
+    if depcache.del_count == 0 and depcache.inst_count == len(found):
+        return found.values()
+    return cache.packages
+
+
+def _recommended(
+    depcache: apt_pkg.DepCache, system: apt_pkg.Version, libc: apt_pkg.Version | None
+) -> tuple[apt_pkg.Version, ...]:
+    """What the hypervisor and its tools recommend and what would not be here without it, by name."""
+    found: dict[str, apt_pkg.Version] = {}
+    todo = [system]
+    seen = {system.parent_pkg.name}
+    for version in todo:
+        for alternatives in version.depends_list.get("Depends", []):
+            for package in (one.target_pkg for one in alternatives):
+                chosen = depcache.get_candidate_ver(package)
+                if package.name.startswith("xen-") and package.name not in seen and chosen is not None:
+                    seen.add(package.name)
+                    todo.append(chosen)
+        for alternatives in version.depends_list.get("Recommends", []):
+            if target := _first_missing(depcache, alternatives):
+                found[target.parent_pkg.name] = target
+    if libc is not None and not _will_be_there(depcache, libc.parent_pkg):
+        found[LIBC] = libc
+    return tuple(found[name] for name in sorted(found))
+
+
+def _first_missing(
+    depcache: apt_pkg.DepCache, alternatives: Sequence[apt_pkg.Dependency]
+) -> apt_pkg.Version | None:
+    """What apt would take to satisfy a dependency; None when it is satisfied, or can't be."""
+    targets = [target for one in alternatives for target in one.all_targets()]
+    if any(_will_be_there(depcache, target.parent_pkg) for target in targets):
+        return None
+    for target in targets:
+        chosen = depcache.get_candidate_ver(target.parent_pkg)
+        if chosen is not None and chosen.ver_str == target.ver_str:
+            return target
+    return None
+
+
+def _will_be_there(depcache: apt_pkg.DepCache, package: apt_pkg.Package) -> bool:
+    if package.current_ver is not None:
+        return not depcache.marked_delete(package)
+    return depcache.marked_install(package)
+
+
+def _series(system: apt_pkg.Version) -> str:
+    """4.20 of the xen-hypervisor-4.20-amd64 on which the system package depends."""
+    for alternatives in system.depends_list.get("Depends", []):
+        for dependency in alternatives:
+            if found := re.fullmatch(r"xen-hypervisor-([0-9.]+)-amd64", dependency.target_pkg.name):
+                return found[1]
+    return ""
+
+
+def _chosen(depcache: apt_pkg.DepCache, package: apt_pkg.Package) -> Candidate:
+    version = depcache.get_candidate_ver(package)
+    return Candidate(name=package.name, version=version.ver_str if version is not None else "")
+
+
+def _as_candidate(version: apt_pkg.Version | None) -> Candidate | None:
+    return Candidate(name=version.parent_pkg.name, version=version.ver_str) if version is not None else None

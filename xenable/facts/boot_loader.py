@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which boot loader really boots this machine, and what GRUB can do here."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+
+from xenable.facts.dpkg import Known, installed
+from xenable.facts.files import line, part
+from xenable.facts.firmware import EFI, LOADER, efi_variable
+from xenable.facts.storage import BLOCK, device_under, disks_under, file_system_at, read_mounts
+from xenable.host import Host
+from xenable.model import BootLoader, FileSystem, Firmware, FirmwareKind, LoaderKind, Storage
+
+GRUB = "/boot/grub"
+
+NEEDED_MODULES = (
+    *("multiboot2", "gzio", "search", "search_fs_uuid", "loadenv", "reboot", "datehook"),
+    *("normal", "test", "echo", "configfile"),
+)
+"""What the menu entries of Xenable call, and what loads them."""
+
+WRITABLE = ("ext2", "ext3", "ext4", "vfat", "xfs")
+"""File systems whose blocks GRUB can overwrite in place. GRUB's own list (00_header, check_writable) names
+those where it can't: btrfs, zfs, squash4, … ; one we do not know is taken for one of these."""
+
+PLAIN = ("part", "disk", "multipath")
+"""Devices that GRUB sees as the firmware's disks. On lvm and raid (diskfilter) it reads only, and on a
+crypt device it would have to be unlocked before the environment is read."""
+
+_FILE_PATH = (4, 4)
+"""Type and sub-type of a device path node with a file's path (UEFI specification 10.3.5.4)."""
+
+
+def probe_boot_loader(
+    host: Host, firmware: Firmware, storage: Storage, known: Mapping[str, Known]
+) -> BootLoader:
+    kind, name = _from_efi(host, storage) if firmware.kind is FirmwareKind.UEFI else _from_mbr(host)
+    environment, obstacle = _environment(host, storage)
+    return BootLoader(
+        kind=kind,
+        name=name,
+        version=_version(known, firmware),
+        platforms=tuple(
+            name
+            for name in host.names(GRUB)
+            if any(file.endswith(".mod") for file in host.names(f"{GRUB}/{name}"))
+        ),
+        missing_modules=_missing_modules(host, firmware),
+        environment=environment,
+        environment_obstacle=obstacle,
+    )
+
+
+def parse_load_option(data: bytes) -> tuple[str, str]:
+    """Description and path of the file of a Boot#### variable; empty where there is none."""
+    end = 6
+    while data[end : end + 2] not in (b"\0\0", b"", data[end : end + 1]):
+        end += 2
+    description = data[6:end].decode("utf-16-le", "replace")
+    path = ""
+    position = end + 2
+    while len(data) >= position + 4:
+        kind, sub_kind, length = struct.unpack_from("<BBH", data, position)
+        if length < 4 or kind == 0x7F:
+            break
+        if (kind, sub_kind) == _FILE_PATH:
+            path += data[position + 4 : position + length].decode("utf-16-le", "replace").rstrip("\0")
+        position += length
+    return description, path
+
+
+def _from_efi(host: Host, storage: Storage) -> tuple[LoaderKind, str]:
+    # Loaders that follow the Boot Loader Interface say who they are.
+    if info := efi_variable(host, "LoaderInfo", LOADER):
+        name = info.decode("utf-16-le", "replace").rstrip("\0")
+        return _named(name), name
+    description = path = ""
+    current = efi_variable(host, "BootCurrent")
+    if current is not None and len(current) >= 2:
+        number = struct.unpack_from("<H", current)[0]
+        if option := efi_variable(host, f"Boot{number:04X}"):
+            description, path = parse_load_option(option)
+    file = path.replace("\\", "/").lower()
+    kind = _named(file)
+    if kind is LoaderKind.OTHER and file.endswith((".efi", ".efi/")) and "/boot/bootx64" not in file:
+        return kind, description or file.rpartition("/")[2]
+    if kind is LoaderKind.OTHER:
+        # The firmware's own entry for a disk starts EFI/BOOT/BOOTX64.EFI, which may be anything.
+        kind = _on_esp(host, storage)
+    return kind, {LoaderKind.GRUB: "GRUB", LoaderKind.SYSTEMD_BOOT: "systemd-boot"}.get(kind, description)
+
+
+def _named(text: str) -> LoaderKind:
+    text = text.lower()
+    if "systemd" in text:
+        return LoaderKind.SYSTEMD_BOOT
+    return LoaderKind.GRUB if re.search(r"grub|/shim[a-z0-9]*\.efi", text) else LoaderKind.OTHER
+
+
+def _on_esp(host: Host, storage: Storage) -> LoaderKind:
+    if storage.esp is None:
+        return LoaderKind.UNKNOWN
+    top = f"{storage.esp.mount_point}/EFI"
+    vendors = host.names(top)
+    files = [f"{vendor}/{file}".lower() for vendor in vendors for file in host.names(f"{top}/{vendor}")]
+    grub = any("/grub" in file and file.endswith(".efi") for file in files)
+    systemd = any("/systemd-boot" in file for file in files)
+    if grub == systemd:
+        return LoaderKind.UNKNOWN
+    return LoaderKind.GRUB if grub else LoaderKind.SYSTEMD_BOOT
+
+
+def _from_mbr(host: Host) -> tuple[LoaderKind, str]:
+    mine = disks_under(host, device_under(host, read_mounts(host), GRUB))
+    others = (
+        name
+        for name in host.names(BLOCK)
+        if name not in mine
+        and host.exists(f"{BLOCK}/{name}/device")
+        and not host.exists(f"{BLOCK}/{name}/partition")
+    )
+    for disk in (*mine, *others):
+        sector = part(host, f"/dev/{disk}", 512)
+        if b"GRUB" in sector:
+            return LoaderKind.GRUB, "GRUB"
+        for sign, name in ((b"LILO", "LILO"), (b"ISOLINUX", "isolinux"), (b"SYSLINUX", "syslinux")):
+            if sign in sector:
+                return LoaderKind.OTHER, name
+    return LoaderKind.UNKNOWN, ""
+
+
+def _version(known: Mapping[str, Known], firmware: Firmware) -> str:
+    own = "grub-efi-amd64" if firmware.kind is FirmwareKind.UEFI else "grub-pc"
+    for name in (own, f"{own}-bin", "grub2-common", "grub-common"):
+        if installed(known, name):
+            return known[name].version
+    return ""
+
+
+def _missing_modules(host: Host, firmware: Firmware) -> tuple[str, ...]:
+    platform = "i386-pc"
+    if firmware.kind is FirmwareKind.UEFI:
+        platform = "i386-efi" if line(host, f"{EFI}/fw_platform_size") == "32" else "x86_64-efi"
+    depends = parse_moddep(host.text(f"{GRUB}/{platform}/moddep.lst"))
+    files = set(host.names(f"{GRUB}/{platform}"))
+    wanted = list(NEEDED_MODULES)
+    for name in wanted:
+        wanted.extend(needed for needed in depends.get(name, ()) if needed not in wanted)
+    return tuple(name for name in wanted if f"{name}.mod" not in files)
+
+
+def parse_moddep(text: str) -> dict[str, tuple[str, ...]]:
+    """Modules that each GRUB module needs, from moddep.lst."""
+    depends = {}
+    for row in text.splitlines():
+        name, colon, rest = row.partition(":")
+        if colon:
+            depends[name.strip()] = tuple(rest.split())
+    return depends
+
+
+def _environment(host: Host, storage: Storage) -> tuple[str, str]:
+    obstacle = write_obstacle(file_system_at(host, read_mounts(host), GRUB))
+    if not obstacle:
+        return GRUB, ""
+    esp = storage.esp
+    if esp is not None and esp.kind == "vfat" and "part" in esp.stack and not write_obstacle(esp):
+        return f"{esp.mount_point}/EFI/xenable", obstacle
+    return "", obstacle
+
+
+def write_obstacle(file_system: FileSystem | None) -> str:
+    """Why GRUB can't overwrite a file there; empty when it can."""
+    if file_system is None:
+        return "the file system that holds /boot/grub is not known"
+    kind, place = file_system.kind, file_system.mount_point
+    for layer in file_system.stack:
+        if layer not in PLAIN:
+            return f"the file system at {place} is on {layer}, where GRUB can only read"
+    if kind not in WRITABLE:
+        return f"the file system at {place} is {kind}, to which GRUB cannot write"
+    if not file_system.stack:
+        return f"the device under {place} is not known"
+    return f"the file system at {place} is mounted read-only" if file_system.read_only else ""

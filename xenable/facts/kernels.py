@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Linux images under /boot: what they were built with, and how big their initrd becomes."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import PurePosixPath
+
+from xenable.facts.dpkg import owner
+from xenable.facts.files import line, part
+from xenable.facts.initrd import unpacked_bytes
+from xenable.host import Host
+from xenable.model import Answer, Kernel
+
+BOOT = "/boot"
+
+NEEDED_OPTIONS = (
+    *("CONFIG_XEN_PV", "CONFIG_XEN_BACKEND", "CONFIG_XEN_BLKDEV_BACKEND", "CONFIG_XEN_NETDEV_BACKEND"),
+    *("CONFIG_XEN_PRIVCMD", "CONFIG_XENFS", "CONFIG_XEN_DEV_EVTCHN", "CONFIG_XEN_GNTDEV"),
+    *("CONFIG_XEN_GRANT_DEV_ALLOC", "CONFIG_XEN_SYS_HYPERVISOR", "CONFIG_HVC_XEN", "CONFIG_XEN_WDT"),
+)
+"""Beside CONFIG_XEN_DOM0: paravirtual dom0, its console, guests' disks and networks, the toolstack's
+devices, and the watchdog that ends a trial boot."""
+
+MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x02\x21\x4c\x18", "lz4"),
+    (b"\x89LZO", "lzo"),
+    (b"\x5d\0\0", "lzma"),
+    (b"BZh", "bzip2"),
+    (b"\x7fELF", "none"),
+)
+
+INITRDS = ("initrd.img-{}", "initrd-{}.img", "initrd-{}", "initramfs-{}.img")
+
+_SUFFIXES = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
+
+
+def probe_kernels(host: Host) -> tuple[Kernel, ...]:
+    running = line(host, "/proc/sys/kernel/osrelease")
+    names = [
+        name for name in host.names(BOOT) if name.startswith("vmlinuz-") and not name.endswith(_SUFFIXES)
+    ]
+    return tuple(_kernel(host, f"{BOOT}/{name}", running) for name in names)
+
+
+def image_compression(host: Host, image: str) -> str:
+    """Compression of the kernel proper inside a bzImage; empty when unknown.
+
+    Fields of the setup header: Linux Documentation/arch/x86/boot.rst.
+    """
+    header = part(host, image, 0x250)
+    if len(header) < 0x250 or header[0x202:0x206] != b"HdrS":
+        return ""
+    if struct.unpack_from("<H", header, 0x206)[0] < 0x208:
+        return ""
+    sectors = header[0x1F1] or 4
+    offset = struct.unpack_from("<I", header, 0x248)[0]
+    beginning = part(host, image, 6, (sectors + 1) * 512 + offset)
+    return next((name for magic, name in MAGIC if beginning.startswith(magic)), "")
+
+
+def parse_config(text: str) -> frozenset[str]:
+    """Options that are built in or modules."""
+    return frozenset(re.findall(r"^(CONFIG_\w+)=[ym]$", text, re.MULTILINE))
+
+
+def flavour(version: str) -> str:
+    """The end of a version, which names the build: amd64, cloud-amd64, generic, azure."""
+    found = re.search(r"-([a-z][a-z0-9-]*)$", version)
+    return found[1] if found else ""
+
+
+def _kernel(host: Host, image: str, running: str) -> Kernel:
+    version = PurePosixPath(image).name.removeprefix("vmlinuz-")
+    config = host.text(f"{BOOT}/config-{version}") or host.text(f"/lib/modules/{version}/config")
+    options = parse_config(config)
+    initrd = next((p for form in INITRDS if host.exists(p := f"{BOOT}/{form.format(version)}")), "")
+    size = unpacked_bytes(host, initrd) if initrd else None
+    return Kernel(
+        version=version,
+        image=image,
+        package=_package(host, image, version),
+        compression=image_compression(host, image),
+        dom0=Answer.of("CONFIG_XEN_DOM0" in options if options else None),
+        missing_options=tuple(o for o in NEEDED_OPTIONS if o not in options) if options else (),
+        initrd=initrd,
+        initrd_unpacked=-(-size // 2**20) if size is not None else None,
+        initrd_size=-(-host.path(initrd).stat().st_size // 2**20) if size is not None else None,
+        running=version == running,
+        flavour=flavour(version),
+    )
+
+
+def _package(host: Host, image: str, version: str) -> str:
+    # The usual names first: a look at every package's list would cost more than all other facts together.
+    for prefix in (f"linux-image-{version}", f"linux-image-unsigned-{version}", "linux-image-"):
+        if package := owner(host, image, prefix):
+            return package
+    return ""

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Interfaces and who manages them, routes of the main table, firewalls and forwarding."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+
+from xenable.facts.files import line
+from xenable.facts.firewall import probe_firewalls
+from xenable.host import Host
+from xenable.model import Answer, Interface, Network, Route
+
+SYS = "/sys/class/net"
+INTERFACES = "/etc/network/interfaces"
+KINDS = ("bridge", "bond", "vlan", "dummy", "veth")
+
+RTF_UP, RTF_ANYCAST, RTF_LOCAL = 0x1, 0x00100000, 0x80000000
+"""Flags of a route (Linux: include/uapi/linux/route.h, ipv6_route.h)."""
+
+
+def probe_network(host: Host) -> Network:
+    links: list[dict[str, Any]] | None = None
+    if host.live:
+        result = host.run(("ip", "-json", "-details", "address", "show"), check=False, timeout=10)
+        links = parse_links(result.stdout) if result.code == 0 else None
+    known = links is not None
+    if links is None:
+        links = [{"ifname": name} for name in host.names(SYS) if host.is_dir(f"{SYS}/{name}")]
+    firewalls, policy = probe_firewalls(host)
+    forward = line(host, "/proc/sys/net/ipv4/ip_forward")
+    ifupdown = _ifupdown(host)
+    return Network(
+        known=known,
+        interfaces=tuple(_interface(host, link, ifupdown) for link in links if link.get("ifname")),
+        routes=(
+            *parse_ipv4_routes(host.text("/proc/net/route")),
+            *parse_ipv6_routes(host.text("/proc/net/ipv6_route")),
+        ),
+        firewalls=firewalls,
+        forward_policy=policy,
+        ip_forward=Answer.of(forward == "1" if forward in ("0", "1") else None),
+    )
+
+
+def parse_links(text: str) -> list[dict[str, Any]] | None:
+    """The JSON of `ip -json address`; None when it is none."""
+    try:
+        links = json.loads(text)
+    except ValueError:
+        return None
+    return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else None
+
+
+def parse_ipv4_routes(text: str) -> tuple[Route, ...]:
+    """Routes that are up, from /proc/net/route: numbers there are hexadecimal, addresses byte-swapped."""
+    routes = []
+    for row in text.splitlines()[1:]:
+        words = row.split()
+        try:
+            name, flags = words[0], int(words[3], 16)
+            to, via, mask = (int.from_bytes(bytes.fromhex(words[n]), "little") for n in (1, 2, 7))
+            length = mask.bit_count()
+            prefix = IPv4Network((to, length), strict=False)
+        except (ValueError, IndexError):
+            continue
+        if flags & RTF_UP:
+            routes.append(_route(prefix, name, str(IPv4Address(via)) if via else ""))
+    return tuple(routes)
+
+
+def parse_ipv6_routes(text: str) -> tuple[Route, ...]:
+    """Routes to other machines that are up, from /proc/net/ipv6_route."""
+    routes = []
+    for row in text.splitlines():
+        words = row.split()
+        try:
+            to, via = (IPv6Address(bytes.fromhex(words[n])) for n in (0, 4))
+            prefix = IPv6Network((to, int(words[1], 16)), strict=False)
+            flags, name = int(words[8], 16), words[9]
+        except (ValueError, IndexError):
+            continue
+        if flags & RTF_UP and not flags & (RTF_ANYCAST | RTF_LOCAL) and name != "lo" and not to.is_multicast:
+            routes.append(_route(prefix, name, str(via) if int(via) else ""))
+    return tuple(routes)
+
+
+def _route(prefix: IPv4Network | IPv6Network, name: str, gateway: str) -> Route:
+    if prefix.prefixlen == 0:
+        destination = "default"
+    elif prefix.prefixlen == prefix.max_prefixlen:
+        destination = str(prefix.network_address)
+    else:
+        destination = str(prefix)
+    return Route(destination=destination, interface=name, gateway=gateway)
+
+
+def _interface(host: Host, link: Mapping[str, Any], ifupdown: frozenset[str]) -> Interface:
+    name = str(link["ifname"])
+    addresses = link.get("addr_info") or ()
+    flags = link.get("flags")
+    if flags is None:
+        flags = ["UP"] if line(host, f"{SYS}/{name}/operstate") == "up" else []
+    mac = str(link.get("address") or line(host, f"{SYS}/{name}/address"))
+    loopback = name == "lo" or link.get("link_type") == "loopback"
+    told = str((link.get("linkinfo") or {}).get("info_kind", ""))
+    index = link.get("ifindex") or line(host, f"{SYS}/{name}/ifindex")
+    return Interface(
+        name=name,
+        mac="" if loopback else mac,
+        kind="loopback" if loopback else _kind(host, name, told),
+        up="UP" in flags,
+        addresses=tuple(
+            f"{a['local']}/{a['prefixlen']}" for a in addresses if {"local", "prefixlen"} <= a.keys()
+        ),
+        manager=_manager(host, name, index, ifupdown),
+    )
+
+
+def _kind(host: Host, name: str, told: str) -> str:
+    if told in KINDS:
+        return told
+    folder = f"{SYS}/{name}"
+    if host.exists(f"{folder}/wireless") or host.exists(f"{folder}/phy80211"):
+        return "wireless"
+    for sign, kind in (("bridge", "bridge"), ("bonding", "bond")):
+        if host.is_dir(f"{folder}/{sign}"):
+            return kind
+    if "DEVTYPE=vlan" in host.text(f"{folder}/uevent"):
+        return "vlan"
+    return "physical" if host.exists(f"{folder}/device") and not told else "other"
+
+
+def _manager(host: Host, name: str, index: object, ifupdown: frozenset[str]) -> str:
+    """Who really manages an interface now; on a folder, whose configuration names it."""
+    if name == "lo":
+        return ""
+    manager = host.text(f"/run/NetworkManager/devices/{index}")
+    if re.search(r"^(managed=(true|full|1)|connection-uuid=.+)$", manager, re.MULTILINE):
+        return "networkmanager"
+    state = host.text(f"/run/systemd/netif/links/{index}")
+    if re.search(r"^ADMIN_STATE=(configured|configuring|pending)$", state, re.MULTILINE):
+        file = re.search(r"^NETWORK_FILE=(.*)$", state, re.MULTILINE)
+        return "netplan" if file and "netplan" in file[1] else "networkd"
+    if name in ifupdown:
+        return "ifupdown"
+    key = re.compile(rf"^\s+[\"']?{re.escape(name)}[\"']?:", re.MULTILINE)
+    for file_name in host.names("/etc/netplan"):
+        if key.search(host.text(f"/etc/netplan/{file_name}")):
+            return "netplan"
+    return ""
+
+
+def _ifupdown(host: Host) -> frozenset[str]:
+    """Interfaces that ifupdown has up or that /etc/network/interfaces describes."""
+    state = host.text("/run/network/ifstate")
+    names = {row.partition("=")[0].strip() for row in state.splitlines() if "=" in row}
+    text = host.text(INTERFACES)
+    for folder in re.findall(r"^\s*source(?:-directory)?\s+(\S+)", text, re.MULTILINE):
+        folder = folder.removesuffix("/*").removesuffix("/*.cfg")
+        folder = folder if folder.startswith("/") else f"/etc/network/{folder}"
+        text += "".join("\n" + host.text(f"{folder}/{name}") for name in host.names(folder))
+    names.update(re.findall(r"^\s*iface\s+(\S+)\s", text, re.MULTILINE))
+    return frozenset(names)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The health gate: what dom0 has to show before Xen becomes the default.
+
+A probe returns what is missing, in words that complete "dom0 waits for …", or nothing when all is well. It
+never waits: the gate asks again. PROBES says the order; those that compare with the native system before the
+trial are marked, as they have no say over the later boots of a confirmed dom0.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from xenable.facts.network import probe_network
+from xenable.facts.services import probe_services
+from xenable.host import STATE, Host
+from xenable.model import Network
+
+BEFORE = STATE / "before.json"
+HOOKS = Path("/etc/xenable/health.d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """The native system as it was when the trial was armed."""
+
+    addresses: tuple[str, ...] = ()
+    """Global addresses: an IPv4 address, or the /64 of an IPv6 address (the rest may be random)."""
+    default_routes: tuple[str, ...] = ()
+    """`v4` and `v6`: the families that had one."""
+    ssh_listen: tuple[str, ...] = ()
+    failed_units: tuple[str, ...] = ()
+
+
+Probe = Callable[[Host, Before], str]
+
+
+def look_around(host: Host) -> Before:
+    """What must be there again after the trial boot."""
+    network = probe_network(host)
+    services = probe_services(host, {})
+    return Before(
+        addresses=_addresses(network),
+        default_routes=_default_routes(network),
+        ssh_listen=services.ssh_listen,
+        failed_units=services.failed,
+    )
+
+
+def write_before(host: Host, before: Before) -> None:
+    host.make_folder(STATE)
+    host.write(BEFORE, json.dumps(asdict(before), indent=1).encode() + b"\n", mode=0o644)
+
+
+def read_before(host: Host) -> Before:
+    """What write_before wrote; an empty one when there is none."""
+    try:
+        found = json.loads(host.text(BEFORE, "{}"))
+        return Before(**{name: tuple(found.get(name, ())) for name in Before.__dataclass_fields__})
+    except (ValueError, AttributeError):
+        return Before()
+
+
+def missing(host: Host, before: Before, *, confirmed: bool) -> tuple[str, ...]:
+    """All that dom0 still lacks, in the order of PROBES."""
+    return tuple(
+        word for probe, compares in PROBES if not (compares and confirmed) for word in [probe(host, before)] if word
+    )
+
+
+# --------------------------------------------------------------------------------------------- the probes
+
+
+def control_domain(host: Host, _before: Before) -> str:
+    # The mount of xenfs is done by Xen's own init script.
+    if "control_d" not in host.text("/proc/xen/capabilities"):
+        return "the control domain: /proc/xen/capabilities does not say control_d"
+    return ""
+
+
+def xenstore(host: Host, _before: Before) -> str:
+    # xenstore-read waits for ever for a xenstored that is not there.
+    answer = host.run(["xenstore-read", "/local/domain/0/domid"], check=False, timeout=5)
+    if answer.code != 0:
+        return "xenstored: it does not answer"
+    return ""
+
+
+def console_daemon(host: Host, _before: Before) -> str:
+    return "" if _runs(host, "xenconsoled") else "xenconsoled: it does not run"
+
+
+def toolstack(host: Host, _before: Before) -> str:
+    answer = host.run(["xl", "list"], check=False, timeout=15)
+    if answer.code != 0 or "Domain-0" not in answer.stdout:
+        return f"xl: {(answer.stderr.strip().splitlines() or ['it does not list Domain-0'])[-1]}"
+    return ""
+
+
+def memory(host: Host, _before: Before) -> str:
+    """dom0 has the memory that Xen's command line asks for."""
+    asked = _asked_memory(host.run(["xl", "info", "xen_commandline"], check=False, timeout=15).stdout)
+    answer = host.run(["xl", "list", "0"], check=False, timeout=15)
+    fields = (answer.stdout.splitlines() or [""])[-1].split()
+    if asked is None or len(fields) < 3 or not fields[2].isdigit():
+        return ""
+    # Xen rounds, and keeps some pages of the last MiB for itself.
+    if int(fields[2]) < asked - 16:
+        return f"its memory: {fields[2]} MiB instead of {asked} MiB"
+    return ""
+
+
+def addresses(host: Host, before: Before) -> str:
+    gone = sorted(set(before.addresses) - set(_addresses(probe_network(host))))
+    return f"the network: the address {', '.join(gone)} is not back" if gone else ""
+
+
+def default_route(host: Host, before: Before) -> str:
+    gone = sorted(set(before.default_routes) - set(_default_routes(probe_network(host))))
+    return f"the network: the default route ({', '.join(gone)}) is not back" if gone else ""
+
+
+def ssh(host: Host, before: Before) -> str:
+    if not before.ssh_listen:
+        return ""
+    listen = probe_services(host, {}).ssh_listen
+    gone = sorted(set(before.ssh_listen) - set(listen))
+    return f"sshd: nothing listens on {', '.join(gone)}" if gone else ""
+
+
+def units(host: Host, before: Before) -> str:
+    state = host.run(["systemctl", "is-system-running"], check=False, timeout=15).stdout.strip()
+    if state in ("initializing", "starting"):
+        return f"systemd: the system is {state}"
+    if state in ("maintenance", "stopping"):
+        return f"systemd: the system is in {state}"
+    new = sorted(set(probe_services(host, {}).failed) - set(before.failed_units))
+    return f"units that failed: {', '.join(new)}" if new else ""
+
+
+def hooks(host: Host, _before: Before) -> str:
+    """What the administrator's own checks say: each executable in /etc/xenable/health.d has 30 s."""
+    for name in host.names(HOOKS):
+        path = HOOKS / name
+        if name.startswith(".") or not os.access(host.path(path), os.X_OK):
+            continue
+        answer = host.run([path], check=False, timeout=30)
+        if answer.code != 0:
+            said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
+            return f"{path}: {said[0] if said else f'exit status {answer.code}'}"
+    return ""
+
+
+PROBES: tuple[tuple[Probe, bool], ...] = (
+    # probe, whether it compares with the native system before
+    (control_domain, False),
+    (xenstore, False),
+    (console_daemon, False),
+    (toolstack, False),
+    (memory, False),
+    (addresses, True),
+    (default_route, True),
+    (ssh, True),
+    (units, True),
+    (hooks, False),
+)
+
+
+# ------------------------------------------------------------------------------------------------ helpers
+
+
+def _addresses(network: Network) -> tuple[str, ...]:
+    found = set()
+    for interface in network.interfaces:
+        for text in interface.addresses:
+            try:
+                address = ipaddress.ip_interface(text)
+            except ValueError:
+                continue
+            if address.is_loopback or address.is_link_local:
+                continue
+            if address.version == 6:
+                found.add(str(ipaddress.ip_network((address.ip, 64), strict=False)))
+            else:
+                found.add(str(address.ip))
+    return tuple(sorted(found))
+
+
+def _default_routes(network: Network) -> tuple[str, ...]:
+    families = {
+        "v6" if ":" in route.gateway or ":" in route.destination else "v4"
+        for route in network.routes
+        if route.destination in ("default", "0.0.0.0/0", "::/0")
+    }
+    return tuple(sorted(families))
+
+
+def _asked_memory(command_line: str) -> int | None:
+    """MiB of `dom0_mem=1152M,max:…`; None where it does not say so plainly."""
+    for word in command_line.split():
+        key, _, value = word.partition("=")
+        if key == "dom0_mem":
+            first = value.split(",")[0]
+            if first[:-1].isdigit() and first[-1:] in ("M", "G"):
+                return int(first[:-1]) * (1024 if first[-1] == "G" else 1)
+    return None
+
+
+def _runs(host: Host, name: str) -> bool:
+    return any(
+        host.text(f"/proc/{pid}/comm").strip() == name[:15] for pid in host.names("/proc") if pid.isdigit()
+    )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The whole order of a conversion, on one screen. Undo is exactly the reverse, and both orders matter.
+
+Doing: before apt unpacks anything, what keeps Xen from becoming the default is on disk; the menu is generated once,
+after the packages; the one-shot is armed last. Undoing: the next boot is native first; the packages go while our
+generator is still there; the menu is generated once, at the very end, from the files of before.
+"""
+
+from __future__ import annotations
+
+from xenable.boot.commandline import dom0_memory, xen_arguments
+from xenable.config import Config
+from xenable.model import Answer, Facts
+from xenable.plan.texts import generator_script, settings_early, settings_late
+from xenable.steps.base import Step
+from xenable.steps.environment import BootEnvironment
+from xenable.steps.files import WriteFile
+from xenable.steps.menu import Menu, RefreshMenu
+from xenable.steps.packages import InstallPackages
+from xenable.steps.slot import Arm, FillSlot
+from xenable.steps.statoverride import StatOverride
+from xenable.steps.units import EnableUnit
+
+SETTINGS_EARLY = "/etc/default/grub.d/00-xenable.cfg"
+SETTINGS_LATE = "/etc/default/grub.d/zz-xenable.cfg"
+GENERATOR = "/etc/grub.d/90_xenable"
+STOCK_GENERATOR = "/etc/grub.d/20_linux_xen"
+GATE = "xenable-gate.service"
+
+
+def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
+    """The steps that turn this machine into a dom0, in their order. Pure: facts that passed the checks go in."""
+    return (
+        Menu(),
+        WriteFile(path=SETTINGS_EARLY, content=settings_early()),
+        WriteFile(path=SETTINGS_LATE, content=settings_late(hypervisor_arguments(facts, config))),
+        # GRUB's own generator lists files that are no hypervisor and repeats ids; ours takes its place.
+        StatOverride(path=STOCK_GENERATOR, mode=0o644),
+        WriteFile(path=GENERATOR, content=generator_script(), mode=0o755),
+        BootEnvironment(folder=facts.boot_loader.environment),
+        InstallPackages(
+            names=package_names(facts),
+            recommended=tuple(candidate.name for candidate in facts.packages.recommended),
+        ),
+        RefreshMenu(entry_ids=("xenable-a", "xenable-b")),
+        EnableUnit(unit=GATE),
+        *trial_steps(config),
+    )
+
+
+def trial_steps(config: Config) -> tuple[Step, ...]:
+    """What starts a trial; also what a second one after a fall-back needs."""
+    return (FillSlot(deadline=config.trial_seconds, hold=not config.auto_confirm), Arm())
+
+
+def package_names(facts: Facts) -> tuple[str, ...]:
+    """What is asked of apt by name: the Xen system, and a kernel where none here can be dom0."""
+    names = [facts.packages.xen.name] if facts.packages.xen else []
+    if not any(kernel.dom0 is Answer.YES for kernel in facts.kernels) and facts.packages.kernel:
+        names.append(facts.packages.kernel.name)
+    return tuple(names)
+
+
+def hypervisor_arguments(facts: Facts, config: Config) -> str:
+    """Xen's command line for this machine."""
+    initrd = max((kernel.initrd_unpacked or 0 for kernel in facts.kernels), default=0)
+    memory = config.dom0_memory or dom0_memory(facts.memory.total or 0, facts.memory.used, initrd or None)
+    return xen_arguments(memory, facts.console.serial)
+

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The texts of the files that a conversion writes."""
+
+from __future__ import annotations
+
+from xenable.datafiles import data_file
+
+MARK = "# Written by Xenable; `xenable revert` takes it away. Do not edit: settings are in /etc/xenable/xenable.conf.\n"
+
+
+def settings_early() -> str:
+    """Sourced by grub-mkconfig before Xen's own xen.cfg, which would make Xen the default at once."""
+    return MARK + (
+        "# Xen's package must not make itself the default: only a trial boot that passed its gate does.\n"
+        "XEN_OVERRIDE_GRUB_DEFAULT=0\n"
+    )
+
+
+def settings_late(arguments: str) -> str:
+    """Sourced after all others: what Xenable asks of the hypervisor goes first, what the administrator set, last."""
+    return MARK + f'GRUB_CMDLINE_XEN_DEFAULT="{arguments} ${{GRUB_CMDLINE_XEN_DEFAULT}}"\n'
+
+
+def generator_script() -> str:
+    """The menu generator's shell, as the package ships it. Errors: XenableError when the installation is broken."""
+    return data_file("grub.d/90_xenable").read_text(encoding="utf-8")

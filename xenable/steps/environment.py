@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The environment block of our own that GRUB reads at every start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xenable.boot.environment import Environment, environment_path, read_environment, write_environment
+from xenable.errors import XenableError
+from xenable.host import Host
+from xenable.model import Obstacle, Preview, Progress
+from xenable.steps import snapshot
+from xenable.steps.base import Saved, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootEnvironment(Step):
+    """An empty block in a folder that GRUB can write: nothing armed, nothing confirmed."""
+
+    kind: ClassVar[str] = "boot-environment"
+
+    folder: str
+
+    def title(self) -> str:
+        return f"make GRUB's environment block {self._path}"
+
+    def preview(self, host: Host) -> Preview:
+        state = "it is there already" if self.is_done(host) else "empty: nothing armed, nothing confirmed"
+        return Preview(title=self.title(), detail=f"{self._path}: {state}\n")
+
+    def is_done(self, host: Host) -> bool:
+        return host.exists(self._path) and self._read(host) is not None
+
+    def save(self, host: Host) -> Saved:
+        return {"before": snapshot.take(host, self._path)}
+
+    def do(self, host: Host, saved: Saved, progress: Progress) -> None:
+        host.clean(self._path)
+        # What an earlier conversion left would make a slot the default that nobody has tried.
+        if not host.exists(self._path) or self._read(host) != Environment():
+            host.make_folder(self.folder)
+            write_environment(host, self.folder, Environment())
+
+    def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
+        """None: GRUB and the gate write into it, so that no content of it is foreign."""
+        return ()
+
+    def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        # Cleared before it is removed: from here on the next boot is native, whatever happens. One that was
+        # there before stays cleared: its slots are gone.
+        if host.exists(self._path):
+            write_environment(host, self.folder, Environment())
+        if saved["before"]["what"] == "absent":
+            snapshot.restore(host, self._path, saved["before"])
+
+    def _read(self, host: Host) -> Environment | None:
+        try:
+            return read_environment(host, self.folder)
+        except XenableError:
+            return None
+
+    @property
+    def _path(self) -> str:
+        return environment_path(self.folder)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Install packages of the distribution, and purge exactly those again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from xenable.errors import XenableError
+from xenable.host import Host
+from xenable.journal import load_bytes
+from xenable.model import Obstacle, Preview, Progress
+from xenable.steps import snapshot
+from xenable.steps.base import Saved, Step
+
+if TYPE_CHECKING:
+    from apt.cache import Cache
+    from apt.package import Package
+
+STATUS = Path("/var/lib/dpkg/status")
+MARKS = Path("/var/lib/apt/extended_states")
+ARCHIVES = Path("/var/cache/apt/archives")
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallPackages(Step):
+    """Packages by name, and recommended ones that are wanted even where apt leaves recommendations out.
+
+    All of them are marked as installed by hand: `apt autoremove` leaves them alone.
+    """
+
+    kind: ClassVar[str] = "install-packages"
+
+    names: tuple[str, ...]
+    recommended: tuple[str, ...]
+
+    def title(self) -> str:
+        return f"install {', '.join(self.names)}"
+
+    def preview(self, host: Host) -> Preview:
+        if not host.live or self.is_done(host):
+            state = " (there already)" if self.is_done(host) else ""
+            detail = "".join(f"{name}{state}\n" for name in self._wanted)
+            return Preview(title=self.title(), detail=detail)
+        from xenable.steps import transaction
+
+        with transaction.open_cache(host) as cache:
+            self._mark(cache)
+            new, upgraded = _new(cache), _upgraded(cache)
+            sizes = f"{cache.required_download / MEBIBYTE:.1f} MiB to download, "
+            sizes += f"{cache.required_space / MEBIBYTE:.0f} MiB on disk\n"
+        lines = [f"new {name} {version}\n" for name, version in new]
+        lines += [f"upgrade {name} {old} → {now} (stays after a revert)\n" for name, old, now in upgraded]
+        return Preview(title=self.title(), detail="".join(lines) + sizes)
+
+    def is_done(self, host: Host) -> bool:
+        automatic = _automatic(host.text(MARKS))
+        return set(self._wanted) <= _installed(host.text(STATUS)) and not automatic & set(self._wanted)
+
+    def save(self, host: Host) -> Saved:
+        from xenable.steps import transaction
+
+        transaction.finish_interrupted(host, _silent)
+        with transaction.open_cache(host) as cache:
+            self._mark(cache)
+            return {
+                "new": [list(package) for package in _new(cache)],
+                "upgraded": [list(package) for package in _upgraded(cache)],
+                "with_configuration": [p.fullname for p in cache.get_changes() if _has_configuration(p)],
+                "automatic": sorted(_automatic(host.text(MARKS)) & set(self._wanted)),
+                "marks": snapshot.take(host, MARKS),
+                "archives": [name for name in host.names(ARCHIVES) if name.endswith(".deb")],
+            }
+
+    def do(self, host: Host, saved: Saved, progress: Progress) -> None:
+        from xenable.steps import transaction
+
+        if self.is_done(host) and not transaction.half_done(host):
+            return
+        transaction.finish_interrupted(host, progress)
+        with transaction.locked(host, progress), transaction.open_cache(host) as cache:
+            self._mark(cache)
+            promised = {name for name, _ in saved["new"]}
+            more = sorted(name for name, _ in _new(cache) if name not in promised)
+            if more:
+                raise XenableError(
+                    f"cannot install {', '.join(self.names)}: that would now bring {', '.join(more)} too",
+                    hint="the archive changed since the plan was made: run `xenable revert` and begin anew",
+                )
+            if cache.get_changes():
+                _check_space(host, cache)
+                transaction.download(cache, progress)
+                transaction.commit(host, cache, progress)
+        automatic = sorted(_automatic(host.text(MARKS)) & set(self._wanted))
+        if automatic:
+            host.run(["apt-mark", "manual", *automatic])
+        missing = [name for name in self._wanted if name not in _installed(host.text(STATUS))]
+        if missing:
+            raise XenableError(
+                f"cannot install {', '.join(missing)}: dpkg left it unfinished", hint=transaction.BROKEN_HINT
+            )
+
+    def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
+        from xenable.steps import transaction
+
+        with transaction.open_cache(host) as cache:
+            foreign = _mark_purge(cache, saved)
+        return tuple(
+            Obstacle(what=f"{name}, installed since, needs packages that Xenable installed")
+            for name in foreign
+        )
+
+    def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        from xenable.steps import transaction
+
+        transaction.prepare_purge(host, progress)
+        with transaction.locked(host, progress), transaction.open_cache(host) as cache:
+            foreign = _mark_purge(cache, saved)
+            if foreign:
+                raise XenableError(
+                    f"cannot remove {', '.join(self.names)}: {', '.join(foreign)} came since and needs it",
+                    hint=f"run `sudo apt remove {' '.join(foreign)}` first",
+                )
+            if cache.get_changes():
+                transaction.commit(host, cache, progress)
+        _restore_marks(host, saved)
+        ours = {name.partition(":")[0] for name, _ in saved["new"]}
+        for name in host.names(ARCHIVES):
+            if name.endswith(".deb") and name not in saved["archives"] and name.partition("_")[0] in ours:
+                host.remove(ARCHIVES / name)
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        return (*self.names, *self.recommended)
+
+    def _mark(self, cache: Cache) -> None:
+        """Mark what is wanted and not here. Errors: XenableError when something would have to go for it."""
+        what = f"cannot install {', '.join(self.names)}"
+        if cache.broken_count:
+            cache.fix_broken()
+        for name in self._wanted:
+            if name not in cache:
+                raise XenableError(
+                    f"{what}: the archive has no package {name}",
+                    hint="run `sudo apt update`; look whether apt's sources have all components",
+                )
+            if not cache[name].is_installed:
+                cache[name].mark_install(auto_fix=False)
+        if cache.broken_count:
+            broken = sorted(p.fullname for p in cache if p.is_inst_broken)
+            raise XenableError(
+                f"{what}: the dependencies of {', '.join(broken)} can't be met without removing something",
+                hint=f"`apt-get --simulate install {' '.join(self._wanted)}` explains why",
+            )
+        changes = cache.get_changes()
+        gone = sorted(p.fullname for p in changes if p.marked_delete)
+        if gone:
+            raise XenableError(
+                f"{what}: {', '.join(gone)} would be removed for it",
+                hint="remove it yourself if you can do without it, then run the command again",
+            )
+        older = sorted(p.fullname for p in changes if p.marked_downgrade)
+        if older:
+            raise XenableError(f"{what}: {', '.join(older)} would have to become older for it")
+
+
+def _silent(fraction: float, text: str) -> None:
+    """A progress nobody looks at."""
+
+
+def _new(cache: Cache) -> list[tuple[str, str]]:
+    """Packages that are marked and not here now, with their versions, by name."""
+    changes = (p for p in cache.get_changes() if p.marked_install and not p.is_installed)
+    return sorted((p.fullname, p.candidate.version) for p in changes if p.candidate is not None)
+
+
+def _upgraded(cache: Cache) -> list[tuple[str, str, str]]:
+    return sorted(
+        (p.fullname, p.installed.version, p.candidate.version)
+        for p in cache.get_changes()
+        if p.marked_upgrade and p.installed is not None and p.candidate is not None
+    )
+
+
+def _has_configuration(package: Package) -> bool:
+    return not package.is_installed and package.has_config_files
+
+
+def _check_space(host: Host, cache: Cache) -> None:
+    """Errors: XenableError when what is marked doesn't fit."""
+    for path, needed in ((ARCHIVES, cache.required_download), (Path("/usr"), cache.required_space)):
+        free = host.free_bytes(path)
+        if free is not None and needed > free:
+            raise XenableError(
+                f"cannot install packages: {path} has {free // MEBIBYTE} of {needed // MEBIBYTE + 1} MiB",
+                hint="free some space, then run the command again; nothing was changed",
+            )
+
+
+def _mark_purge(cache: Cache, saved: Saved) -> list[str]:
+    """Mark all that we installed and that is here in any state; returns foreign packages that need it."""
+    before = {p.fullname for p in cache if p.is_inst_broken}
+    for name, _ in saved["new"]:
+        if name not in cache:
+            continue
+        package = cache[name]
+        if package.is_installed or package.has_config_files:
+            # Configuration that lay here before we came stays, as it was when the package was only removed.
+            package.mark_delete(auto_fix=False, purge=name not in saved["with_configuration"])
+    ours = {name for name, _ in saved["new"]}
+    touched = {p.fullname for p in cache.get_changes()} | {p.fullname for p in cache if p.is_inst_broken}
+    return sorted(touched - ours - before)
+
+
+def _restore_marks(host: Host, saved: Saved) -> None:
+    """Put back which packages apt counts as automatically installed."""
+    lost = sorted(set(saved["automatic"]) & _installed(host.text(STATUS)) - _automatic(host.text(MARKS)))
+    if lost:
+        host.run(["apt-mark", "auto", *lost])
+    before = saved["marks"]
+    then = load_bytes(host, before["digest"]).decode("utf-8", "replace") if before["what"] == "file" else ""
+    if _automatic(host.text(MARKS)) == _automatic(then):
+        snapshot.restore(host, MARKS, before)
+
+
+def _stanzas(text: str) -> Iterable[dict[str, Any]]:
+    """Fields of each paragraph of a dpkg or apt state file, the first line of each field only."""
+    for paragraph in text.split("\n\n"):
+        yield dict(re.findall(r"(?m)^(Package|Status|Architecture|Auto-Installed): (.*)$", paragraph))
+
+
+def _installed(status: str) -> set[str]:
+    """Names of packages that are installed and configured."""
+    return {p["Package"] for p in _stanzas(status) if p.get("Status", "").endswith(" ok installed")}
+
+
+def _automatic(marks: str) -> set[str]:
+    """Names of packages that apt counts as automatically installed."""
+    return {p["Package"] for p in _stanzas(marks) if p.get("Auto-Installed") == "1"}

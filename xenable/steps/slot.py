@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The last two steps of a conversion: fill a slot, and arm its trial. The first two of a revert."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xenable import trial
+from xenable.boot.commandline import DEADLINE, HOLD
+from xenable.boot.environment import Environment, environment_folder, read_environment
+from xenable.boot.slots import (
+    FOLDER,
+    MENU,
+    fill_slot,
+    free_slot,
+    listed_pairs,
+    remove_slots,
+    slot_folder,
+    verify_slot,
+)
+from xenable.datafiles import data_file
+from xenable.host import Host
+from xenable.model import Obstacle, Preview, Progress, Status
+from xenable.steps.base import Saved, Step
+
+SNIPPET = "initramfs/deadman.sh"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillSlot(Step):
+    """The newest hypervisor and dom0 kernel of the menu, frozen in the slot that is not the default."""
+
+    kind: ClassVar[str] = "fill-slot"
+
+    deadline: int
+    """Seconds that dom0 has to prove itself."""
+    hold: bool
+    """Whether a person confirms."""
+
+    def title(self) -> str:
+        return "freeze hypervisor, kernel and initrd for the trial"
+
+    def preview(self, host: Host) -> Preview:
+        word = "then a person says `xenable confirm`" if self.hold else "then Xen becomes the default"
+        return Preview(
+            title=self.title(),
+            detail=f"{FOLDER}/{free_slot(_environment(host))}: xen, vmlinuz, initrd (with the dead-man), boot.cfg\n"
+            f"dom0 has {self.deadline} s to prove itself, {word};\n"
+            "without that Xen's watchdog resets the machine to the native system\n",
+        )
+
+    def is_done(self, host: Host) -> bool:
+        slot = free_slot(_environment(host))
+        pair = next(iter(listed_pairs(host.text(MENU))), None)
+        if pair is None or verify_slot(host, slot):
+            return False
+        manifest = json.loads(host.text(slot_folder(slot) / "manifest.json"))
+        words = str(manifest["dom0_arguments"]).split()
+        return (
+            manifest["id"] == pair.id
+            and f"{DEADLINE}={self.deadline}" in words
+            and (HOLD in words) == self.hold
+        )
+
+    def save(self, host: Host) -> Saved:
+        return {}
+
+    def do(self, host: Host, saved: Saved, progress: Progress) -> None:
+        snippet = data_file(SNIPPET).read_bytes()
+        slot = free_slot(_environment(host))
+        fill_slot(host, slot, snippet=snippet, deadline=self.deadline, hold=self.hold)
+
+    def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
+        """None: the folder is Xenable's own, whole."""
+        return ()
+
+    def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        remove_slots(host)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm(Step):
+    """The next reset boots the slot that was filled last, once."""
+
+    kind: ClassVar[str] = "arm"
+
+    def title(self) -> str:
+        return "arm the trial boot"
+
+    def preview(self, host: Host) -> Preview:
+        return Preview(
+            title=self.title(),
+            detail="the next reset boots Xen once; GRUB clears this before it hands over,\n"
+            "so that every reset after it boots the native system until Xen has passed\n",
+        )
+
+    def is_done(self, host: Host) -> bool:
+        return trial.status(host).state in (Status.ARMED, Status.TRYING, Status.CONFIRMED)
+
+    def save(self, host: Host) -> Saved:
+        return {}
+
+    def do(self, host: Host, saved: Saved, progress: Progress) -> None:
+        trial.arm(host, free_slot(_environment(host)))
+
+    def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
+        return ()
+
+    def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        trial.disarm(host)
+        # A dom0 on trial would be reset in the middle of what follows.
+        trial.stop_dead_man(host)
+
+
+def _environment(host: Host) -> Environment | None:
+    folder = environment_folder(host)
+    return read_environment(host, folder) if folder else None

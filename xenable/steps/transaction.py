@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One transaction of apt, through python3-apt: locked, with progress, and never asking anything.
+
+The module is imported by the steps that need it, when they need it: it costs tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apt
+import apt.cache
+import apt.progress.base
+import apt_pkg
+
+from xenable.errors import XenableError
+from xenable.host import ENVIRONMENT, CommandError, Host
+from xenable.model import Progress
+
+LOG = Path("/var/log/xenable/packages.log")
+LOCKS = (
+    Path("/var/lib/dpkg/lock-frontend"),
+    Path("/var/lib/dpkg/lock"),
+    Path("/var/cache/apt/archives/lock"),
+)
+LOCK_PATIENCE = 60.0
+"""Seconds to wait for another package manager."""
+
+NEVER_ASK = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DEBIAN_PRIORITY": "critical",
+    "DEBCONF_NONINTERACTIVE_SEEN": "true",
+    "APT_LISTCHANGES_FRONTEND": "none",
+    "NEEDRESTART_SUSPEND": "1",
+    "UCF_FORCE_CONFFOLD": "1",
+}
+DPKG_OPTIONS = ("--force-confdef", "--force-confold")
+
+DOWNLOAD_SHARE = 0.3
+"""Of the progress; the rest is unpacking and configuring."""
+
+MEBIBYTE = 1 << 20
+BROKEN_HINT = "run `sudo dpkg --configure -a` and read what it says, then run the command again"
+
+
+def open_cache(host: Host) -> apt.cache.Cache:
+    """Apt's view of this machine as it is now. Errors: XenableError when it can't be read."""
+    if not host.live:
+        raise XenableError(f"cannot look at packages: {host.root} is a folder, not a running machine")
+    # Without a pty dpkg writes to the descriptors that it inherits: to our log.
+    apt_pkg.config.set("Dpkg::Use-Pty", "0")
+    for option in DPKG_OPTIONS:
+        _add_dpkg_option(option)
+    try:
+        return apt.Cache(memonly=True)
+    except (SystemError, OSError) as e:
+        raise XenableError(
+            f"cannot read the package database: {_first_line(e)}",
+            hint="run `sudo apt update` and read what it says",
+        ) from e
+
+
+def _add_dpkg_option(option: str) -> None:
+    if option not in apt_pkg.config.value_list("DPkg::Options"):
+        apt_pkg.config.set("DPkg::Options::", option)
+
+
+@contextlib.contextmanager
+def locked(host: Host, progress: Progress) -> Iterator[None]:
+    """Hold dpkg's and apt's lock. Errors: XenableError naming the holder after LOCK_PATIENCE seconds."""
+    end = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            apt_pkg.pkgsystem_lock()
+            break
+        except SystemError as e:
+            holder = lock_holder(host)
+            if not holder and os.geteuid() != 0:
+                raise XenableError("cannot lock the package database: only root may") from e
+            if time.monotonic() >= end:
+                raise XenableError(
+                    f"cannot change packages: {holder or 'another program'} works on them",
+                    hint="wait until it ends, then run the command again",
+                ) from e
+            progress(0.0, f"waiting until {holder or 'another program'} lets go of the packages")
+            time.sleep(min(1.0, LOCK_PATIENCE / 10))
+    try:
+        yield
+    finally:
+        apt_pkg.pkgsystem_unlock()
+
+
+def lock_holder(host: Host) -> str:
+    """`name (process N)` of the program that holds a lock of dpkg or apt; empty when nobody else does."""
+    for lock in LOCKS:
+        try:
+            fd = os.open(host.path(lock), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            # struct flock of fcntl(2) on Linux: type, whence, start, length, pid.
+            asked = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = struct.unpack("hhqqi", fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        finally:
+            os.close(fd)
+        if kind != fcntl.F_UNLCK:
+            name = host.text(f"/proc/{pid}/comm").strip() or "a program"
+            return f"{name} (process {pid})"
+    return ""
+
+
+def finish_interrupted(host: Host, progress: Progress) -> None:
+    """Let dpkg finish what a kill or a power cut left half done. Errors: XenableError when it can't."""
+    if not half_done(host):
+        return
+    progress(0.0, "finishing what dpkg left half done")
+    with locked(host, progress):
+        pass
+    try:
+        host.run(["dpkg", "--configure", "-a", *DPKG_OPTIONS], env=NEVER_ASK, timeout=3600)
+    except CommandError as e:
+        raise XenableError(f"cannot finish what dpkg left half done: {_reason(e)}", hint=BROKEN_HINT) from e
+
+
+def prepare_purge(host: Host, progress: Progress) -> None:
+    """Make a purge possible after a kill: packages that dpkg could not finish may go as they are."""
+    _add_dpkg_option("--force-remove-reinstreq")
+    if half_done(host):
+        with locked(host, progress):
+            pass
+        host.run(["dpkg", "--configure", "-a", *DPKG_OPTIONS], env=NEVER_ASK, timeout=3600, check=False)
+
+
+def half_done(host: Host) -> bool:
+    """Whether dpkg was interrupted: updates not merged, or a package between two states."""
+    if any(name.isdigit() for name in host.names("/var/lib/dpkg/updates")):
+        return True
+    middle = (" half-configured\n", " unpacked\n", " triggers-pending\n", " triggers-awaited\n")
+    status = host.text("/var/lib/dpkg/status")
+    return any(state in status for state in middle)
+
+
+def download(cache: apt.cache.Cache, progress: Progress) -> None:
+    """Fetch what is marked. Errors: XenableError naming the packages; nothing was changed then."""
+    fetcher = apt_pkg.Acquire(_Download(progress))
+    try:
+        cache.fetch_archives(fetcher=fetcher)
+    except (apt.cache.FetchFailedException, SystemError) as e:
+        failed = [item for item in fetcher.items if item.status != item.STAT_DONE]
+        names = sorted({Path(item.destfile).name.split("_")[0] for item in failed})
+        errors = " ".join(item.error_text for item in failed)
+        what = f"cannot download {', '.join(names) or 'packages'}: "
+        if "No space left" in errors or "space" in _first_line(e):
+            raise XenableError(
+                what + "the disk is full", hint="free some space on /var, then run it again"
+            ) from e
+        if "404" in errors or "does not exist" in errors or "File not found" in errors:
+            raise XenableError(
+                what + "the archive does not have them any more",
+                hint="run `sudo apt update`, then run the command again; nothing was changed",
+            ) from e
+        raise XenableError(
+            what + "the archive can't be reached, or sends something else than it promised",
+            hint="look at the network and at apt's sources, then run the command again; nothing was changed",
+        ) from e
+
+
+def commit(host: Host, cache: apt.cache.Cache, progress: Progress) -> None:
+    """Do what is marked and downloaded, in one transaction. Errors: XenableError."""
+    host.make_folder(LOG.parent)
+    host.append(LOG, time.strftime("== %Y-%m-%d %H:%M:%S\n").encode())
+    before = len(host.read(LOG))
+    work = _Work(progress, host.path(LOG))
+    try:
+        cache.commit(apt.progress.base.AcquireProgress(), work)
+    except (SystemError, OSError, apt.cache.FetchFailedException) as e:
+        said = host.read(LOG)[before:].decode("utf-8", "replace")
+        if "No space left on device" in said or any("No space left" in error for error in work.errors):
+            raise XenableError(
+                "cannot change packages: the disk is full",
+                hint="free some space, then run the command again: it goes on from here",
+            ) from e
+        reason = work.errors[0] if work.errors else _first_line(e)
+        raise XenableError(
+            f"cannot change packages: {reason}", hint=f"{LOG} has all that dpkg said; {BROKEN_HINT}"
+        ) from e
+    finally:
+        work.write_stream.close()
+        work.status_stream.close()
+
+
+class _Download(apt.progress.base.AcquireProgress):
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._tell = progress
+
+    def pulse(self, owner: apt_pkg.Acquire) -> bool:
+        total = max(self.total_bytes, 1.0)
+        self._tell(
+            DOWNLOAD_SHARE * min(self.current_bytes / total, 1.0),
+            f"downloading: {self.current_bytes / MEBIBYTE:.0f} of {total / MEBIBYTE:.0f} MiB",
+        )
+        return True
+
+
+class _Work(apt.progress.base.InstallProgress):
+    """Runs dpkg in a child whose output goes to our log, and passes on how far it is."""
+
+    def __init__(self, progress: Progress, log: Path) -> None:
+        super().__init__()
+        self._tell = progress
+        self._log = log
+        self.errors: list[str] = []
+
+    def fork(self) -> int:
+        pid = os.fork()
+        if pid == 0:
+            os.environ.update({**ENVIRONMENT, **NEVER_ASK})
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            log = os.open(self._log, os.O_WRONLY | os.O_APPEND)
+            for source, target in ((nothing, 0), (log, 1), (log, 2)):
+                os.dup2(source, target)
+        return pid
+
+    def status_change(self, pkg: str, percent: float, status: str) -> None:
+        self._tell(DOWNLOAD_SHARE + (1.0 - DOWNLOAD_SHARE) * min(percent / 100.0, 1.0), status)
+
+    def error(self, pkg: str, errormsg: str) -> None:
+        self.errors.append(f"{pkg}: {errormsg}")
+
+
+def _reason(e: CommandError) -> str:
+    errors = [line for line in e.result.stderr.splitlines() if line.strip()]
+    return errors[0].strip().rstrip(":") if errors else e.message
+
+
+def _first_line(e: BaseException) -> str:
+    return (str(e).strip().splitlines() or [type(e).__name__])[0]

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The states of a trial boot: arm, judge, confirm, fall back, and what `xenable status` says of them.
+
+The truth is in three places, each written by the one who knows it: the environment block (GRUB: which slot,
+how far), trial.json (the gate in dom0: what it waited for) and the journal (what was applied).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+from xenable import health, journal
+from xenable.boot.environment import Environment, environment_folder, read_environment, write_environment
+from xenable.boot.slots import SLOTS, slot_folder, verify_slot
+from xenable.errors import XenableError
+from xenable.host import STATE, Host
+from xenable.model import EntryState, Status
+
+TRIAL = STATE / "trial.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What the gate wrote down during a boot under Xen."""
+
+    slot: str
+    boot_id: str
+    verdict: str
+    """waiting, held (healthy, waits for a person), passed, gave-up, or fell-back (written on native)."""
+    seconds: int
+    """Since dom0's kernel started."""
+    deadline: int
+    missing: tuple[str, ...] = ()
+    reason: str = ""
+    """Set with fell-back: the sentence that `status` shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStatus:
+    state: Status
+    reason: str
+    running: str
+    """native or xen."""
+    next_boot: str
+    """native or xen."""
+    versions: dict[str, str]
+    """xen, kernel: what runs now, and what the next boot would load under Xen."""
+
+
+# ------------------------------------------------------------------------------------------------- status
+
+
+def running_xen(host: Host) -> bool:
+    return host.text("/sys/hypervisor/type").strip() == "xen"
+
+
+def status(host: Host) -> TrialStatus:
+    """The state of this machine, in one of the five words, with the reason and what the next reset boots."""
+    xen = running_xen(host)
+    try:
+        records = journal.read_journal(host)
+    except XenableError as e:
+        return _answer(host, Status.NATIVE, f"{e.message}; {e.hint}", xen, None)
+    env = _environment(host)
+    half = _half_done(records)
+    if env is None:
+        reason = half or (
+            "Xen runs here, but Xenable did not set it up" if xen else "Xenable has changed nothing here"
+        )
+        return _answer(host, Status.NATIVE, reason, xen, env)
+    trial = read_trial(host)
+    if xen and env.trying:
+        return _answer(host, Status.TRYING, _trying(trial), xen, env)
+    if xen and env.default:
+        return _answer(host, Status.CONFIRMED, half or "Xen passed its trial and is the default", xen, env)
+    if env.try_slot:
+        return _answer(host, Status.ARMED, half or "the next reset boots Xen once, as a trial", xen, env)
+    if not xen and env.trying:
+        reason = trial.reason if trial and trial.verdict == "fell-back" else diagnose(host, env, trial)
+        return _answer(host, Status.FELL_BACK, reason, xen, env)
+    if env.default:
+        return _answer(
+            host, Status.CONFIRMED, half or "Xen is the default; the native system was chosen by hand", xen, env
+        )
+    return _answer(host, Status.NATIVE, half or "no trial is armed", xen, env)
+
+
+def next_boot(env: Environment | None) -> str:
+    """What GRUB chooses at the next reset: the slot's name, or nothing for native. The same rule as in the menu."""
+    if env is None:
+        return ""
+    if env.try_slot:
+        return env.try_slot
+    if env.default and env.trying != env.default:
+        return env.default
+    return ""
+
+
+def _answer(host: Host, state: Status, reason: str, xen: bool, env: Environment | None) -> TrialStatus:
+    slot = next_boot(env)
+    versions = {"running kernel": host.text("/proc/sys/kernel/osrelease").strip()}
+    if xen:
+        version = host.text("/sys/hypervisor/version/major").strip()
+        minor = host.text("/sys/hypervisor/version/minor").strip()
+        extra = host.text("/sys/hypervisor/version/extra").strip()
+        versions["running Xen"] = f"{version}.{minor}{extra}"
+    shown = slot or (env.trying or env.default if env else "")
+    if shown in SLOTS:
+        manifest = _manifest(host, shown)
+        for name in ("xen", "kernel"):
+            if name in manifest:
+                versions[f"{name} in slot {shown}"] = str(manifest[name])
+    return TrialStatus(
+        state=state,
+        reason=reason,
+        running="xen" if xen else "native",
+        next_boot="xen" if slot else "native",
+        versions=versions,
+    )
+
+
+def _half_done(records: tuple[journal.Record, ...]) -> str:
+    states = {record.state for record in records}
+    if EntryState.UNDOING in states or (EntryState.UNDONE in states and states != {EntryState.UNDONE}):
+        return "a revert was interrupted: run `xenable revert` to finish it"
+    if EntryState.DOING in states or (EntryState.PLANNED in states and states != {EntryState.UNDONE}):
+        return "an apply was interrupted: `xenable apply` finishes it, `xenable revert` undoes it"
+    return ""
+
+
+def _trying(trial: Trial | None) -> str:
+    if trial is None:
+        return "this is the trial boot; the gate has not looked yet"
+    left = max(0, trial.deadline - trial.seconds)
+    if trial.verdict == "held":
+        return f"dom0 is healthy and waits for `xenable confirm`; without it the machine resets to native in {left} s"
+    return f"dom0 waits for {'; '.join(trial.missing) or 'nothing'}; {left} s are left until it resets to native"
+
+
+def _environment(host: Host) -> Environment | None:
+    folder = environment_folder(host)
+    return read_environment(host, folder) if folder else None
+
+
+# ---------------------------------------------------------------------------------------------- diagnosis
+
+
+def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
+    """Why the last boot under Xen was not judged good, from what it left behind."""
+    slot = env.trying
+    if env.stage != "started":
+        damaged = verify_slot(host, slot) if slot in SLOTS else ()
+        what = "; ".join(damaged) or "GRUB could not load the hypervisor, the kernel or the initrd"
+        return f"GRUB could not start Xen: {what}"
+    if trial is None or trial.slot != slot:
+        return _before_userspace(host, env)
+    if trial.verdict == "gave-up":
+        return f"dom0 was not healthy within {trial.deadline} s: it waited for {'; '.join(trial.missing)}"
+    if trial.verdict == "held":
+        return f"dom0 was healthy, but nobody ran `xenable confirm` within {trial.deadline} s"
+    panic = _crash_message(host)
+    waited = f"; it waited for {'; '.join(trial.missing)}" if trial.missing else ""
+    if panic:
+        return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
+    if trial.seconds >= trial.deadline - 30:
+        return f"dom0 hung: its time limit of {trial.deadline} s ran out{waited}"
+    return (
+        f"dom0 ended without a word after {trial.seconds} s, before its time limit: power cut, reset or panic{waited}"
+    )
+
+
+def _before_userspace(host: Host, env: Environment) -> str:
+    slot = env.trying
+    args = str(_manifest(host, slot).get("dom0_arguments", "")) if slot in SLOTS else ""
+    root = next((word[5:] for word in args.split() if word.startswith("root=")), "")
+    kind, _, value = root.partition("=")
+    folder = {"UUID": "/dev/disk/by-uuid", "PARTUUID": "/dev/disk/by-partuuid", "LABEL": "/dev/disk/by-label"}
+    device = f"{folder[kind]}/{value}" if kind in folder else root
+    if root and not host.exists(device):
+        return f"dom0's initrd did not find the root file system: there is no {root} on this machine"
+    panic = _crash_message(host)
+    if panic:
+        return f"dom0's kernel panicked before its user space ran: {panic}"
+    took = _elapsed(host, env)
+    tail = f"; the machine reset itself within {took} s of GRUB's hand-over" if took else ""
+    return (
+        "Xen or dom0's kernel stopped before dom0's user space ran (a panic, a hang in the initrd, or no root file "
+        f"system){tail}"
+    )
+
+
+def _crash_message(host: Host) -> str:
+    """The panic line that pstore kept from a crash, if the firmware has a place for it."""
+    for folder in ("/var/lib/systemd/pstore", "/sys/fs/pstore"):
+        for path in _files_below(host, folder):
+            for line in host.text(path).splitlines():
+                if "Kernel panic - not syncing" in line:
+                    return line[line.index("Kernel panic") :].strip()
+    return ""
+
+
+def _files_below(host: Host, folder: str, depth: int = 2) -> list[str]:
+    found: list[str] = []
+    for name in reversed(host.names(folder)):
+        path = f"{folder}/{name}"
+        if host.is_dir(path):
+            found += _files_below(host, path, depth - 1) if depth else []
+        else:
+            found.append(path)
+    return found
+
+
+def _elapsed(host: Host, env: Environment) -> int | None:
+    """Seconds from GRUB's hand-over to the start of the kernel that runs now; None when the clock makes no sense."""
+    boot = next((line.split()[1] for line in host.text("/proc/stat").splitlines() if line.startswith("btime ")), "")
+    try:
+        began = datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        seconds = int(int(boot) - began.timestamp())
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < 86400 else None
+
+
+def _manifest(host: Host, slot: str) -> dict[str, object]:
+    try:
+        found = json.loads(host.text(slot_folder(slot) / "manifest.json", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# ---------------------------------------------------------------------------------------- arm and confirm
+
+
+def arm(host: Host, slot: str) -> None:
+    """Make the next reset boot a slot once. Errors: XenableError when there is no environment block."""
+    folder = environment_folder(host)
+    env = read_environment(host, folder) if folder else None
+    if env is None:
+        raise XenableError("cannot arm the trial boot: there is no environment block that GRUB can write")
+    health.write_before(host, health.look_around(host))
+    host.remove(TRIAL)
+    write_environment(host, folder, replace(env, try_slot=slot, trying="", stage="", started=""))
+
+
+def disarm(host: Host) -> None:
+    """Make the next reset boot native, whatever was armed or confirmed. The first act of every revert."""
+    folder = environment_folder(host)
+    if folder and read_environment(host, folder) is not None:
+        write_environment(host, folder, Environment())
+
+
+def accept(host: Host) -> None:
+    """Make the slot that runs now the default and stop the dead-man, in this order.
+
+    A power cut between the two leaves a default that is guarded again at its next boot.
+    """
+    folder = environment_folder(host)
+    env = read_environment(host, folder) if folder else None
+    if env is None:
+        raise XenableError("cannot confirm: there is no environment block that GRUB can write")
+    if env.trying:
+        default = env.trying if env.trying in SLOTS else env.default
+        write_environment(host, folder, replace(env, default=default, trying="", try_slot="", stage="", started=""))
+    stop_dead_man(host)
+
+
+def confirm(host: Host) -> TrialStatus:
+    """`xenable confirm`: a person's word, after the gate's own look. Errors: XenableError with what is missing."""
+    now = status(host)
+    if now.state is Status.CONFIRMED:
+        return now
+    if now.state is not Status.TRYING:
+        raise XenableError(
+            f"cannot confirm: this is no trial boot (the state is {now.state.value})",
+            hint="`xenable apply --reboot` starts one",
+        )
+    lacking = health.missing(host, health.read_before(host), confirmed=False)
+    if lacking:
+        raise XenableError(
+            f"cannot confirm: dom0 waits for {'; '.join(lacking)}",
+            hint="mend it and run `xenable confirm` again; or do nothing, and the machine goes back to native",
+        )
+    accept(host)
+    return status(host)
+
+
+def stop_dead_man(host: Host) -> None:
+    """Stop the Xen domain watchdog that the initrd opened: the letter V before close (the kernel's "magic close")."""
+    for name in host.names("/sys/class/watchdog"):
+        if "xen" in host.text(f"/sys/class/watchdog/{name}/identity").lower():
+            host.poke(f"/dev/{name}", b"V")
+
+
+# ------------------------------------------------------------------------------------------- trial record
+
+
+def read_trial(host: Host) -> Trial | None:
+    try:
+        found = json.loads(host.text(TRIAL, "null"))
+        return Trial(**{**found, "missing": tuple(found["missing"])}) if found else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def write_trial(host: Host, trial: Trial) -> None:
+    host.make_folder(STATE)
+    host.write(TRIAL, json.dumps(asdict(trial), indent=1).encode() + b"\n")

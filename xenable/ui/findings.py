@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Findings as text: grouped by severity, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from xenable.model import Finding, Severity
+from xenable.ui.layout import BLANK, Line, Span, line, paragraph
+
+GROUPS: tuple[tuple[Severity, str, str], ...] = (
+    (Severity.BLOCKER, "Blockers", "bold red"),
+    (Severity.OVERRIDABLE, "Blockers that you may override", "bold yellow"),
+    (Severity.WARNING, "Warnings", "bold magenta"),
+    (Severity.NOTE, "Notes", "bold"),
+)
+
+
+def blocking(findings: Sequence[Finding], overrides: Collection[str]) -> tuple[Finding, ...]:
+    """The findings that stop a conversion."""
+    return tuple(
+        f
+        for f in findings
+        if f.severity is Severity.BLOCKER or (f.severity is Severity.OVERRIDABLE and f.id not in overrides)
+    )
+
+
+def verdict(findings: Sequence[Finding], overrides: Collection[str]) -> Line:
+    stopping = blocking(findings, overrides)
+    if not stopping:
+        return line(Span("This machine is ready to become a Xen dom0.", "bold green"))
+    hard = sum(f.severity is Severity.BLOCKER for f in stopping)
+    soft = len(stopping) - hard
+    parts = [_count(hard, "blocker")] if hard else []
+    if soft:
+        parts.append(f"{_count(soft, 'blocker')} that you may override")
+    return line(Span(f"This machine is not ready: {' and '.join(parts)}.", "bold red"))
+
+
+def render_findings(
+    findings: Sequence[Finding],
+    overrides: Collection[str],
+    width: int,
+    *,
+    severities: Collection[Severity] = tuple(Severity),
+) -> list[Line]:
+    """All findings of these severities, and the verdict as the last line."""
+    lines: list[Line] = []
+    for severity, heading, style in GROUPS:
+        group = [f for f in findings if f.severity is severity and severity in severities]
+        if not group:
+            continue
+        lines += [line(Span(heading, style)), BLANK]
+        for finding in group:
+            lines += [*_finding(finding, style, finding.id in overrides, width), BLANK]
+    return [*lines, verdict(findings, overrides)]
+
+
+def _finding(finding: Finding, style: str, overridden: bool, width: int) -> list[Line]:
+    applies = overridden and finding.severity is Severity.OVERRIDABLE
+    lines = [line("  ", Span(finding.id, style), " (overridden)" if applies else "")]
+    lines += paragraph(finding.title, width, first="  ", style="bold")
+    if finding.diagnosis:
+        lines += paragraph(finding.diagnosis, width, first="    ")
+    if finding.remedy:
+        lines += paragraph(finding.remedy, width, first="    To do: ")
+    if finding.severity is Severity.OVERRIDABLE and not applies:
+        lines.append(line("    ", Span(f"Override: --override {finding.id}", "dim")))
+    return lines
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

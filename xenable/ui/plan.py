@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A plan as text: numbered steps with their details, or the short form: packages with sizes, and titles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xenable.model import Obstacle, Packages, Preview
+from xenable.ui.layout import BLANK, Line, Span, diff, is_diff, line, paragraph, verbatim
+
+
+def render_steps(steps: Sequence[Preview], width: int, *, details: bool = True) -> list[Line]:
+    """Numbered steps; with details a blank line parts them."""
+    lines: list[Line] = [line(Span("Steps", "bold"))]
+    if details:
+        lines.append(BLANK)
+    digits = len(str(len(steps)))
+    for number, step in enumerate(steps, 1):
+        label = f"  {number:>{digits}}. "
+        lines += paragraph(step.title, width, first=label, style="bold" if details else "")
+        if details:
+            if step.detail:
+                indent = " " * len(label)
+                lines += (
+                    diff(step.detail, indent) if is_diff(step.detail) else _text(step.detail, indent, width)
+                )
+            lines.append(BLANK)
+    return lines[:-1] if details else lines
+
+
+def render_packages(packages: Packages, width: int) -> list[Line]:
+    """What apt would bring and take, and how much of it."""
+    if not packages.new and not packages.removed:
+        return []
+    heading = f"Packages to install: {len(packages.new)}"
+    sizes = []
+    if packages.download_bytes is not None:
+        sizes.append(f"{size(packages.download_bytes)} to download")
+    if packages.installed_kib is not None:
+        sizes.append(f"{size(packages.installed_kib * 1024)} on disk")
+    lines: list[Line] = [line(Span(heading, "bold"), f" ({', '.join(sizes)})" if sizes else "")]
+    longest = max((len(p.name) for p in packages.new), default=0)
+    lines += [line(f"  {p.name:<{longest}}  {p.version}") for p in packages.new]
+    lines.append(BLANK)
+    if packages.removed:
+        lines.append(line(Span(f"Packages to remove: {len(packages.removed)}", "bold red")))
+        lines += [*paragraph(" ".join(packages.removed), width, first="  "), BLANK]
+    return lines
+
+
+def render_obstacles(obstacles: Sequence[Obstacle], width: int) -> list[Line]:
+    """What a revert would destroy that is not Xenable's."""
+    lines: list[Line] = [line(Span("Changed by others since the conversion", "bold red")), BLANK]
+    for obstacle in obstacles:
+        lines += paragraph(obstacle.what, width, first="  ")
+        if obstacle.diff:
+            lines += diff(obstacle.diff, "    ")
+        lines.append(BLANK)
+    return lines
+
+
+def size(count: int) -> str:
+    """Bytes for people: three digits at most, binary units."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1000 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def _text(detail: str, indent: str, width: int) -> list[Line]:
+    """Prose is wrapped; anything laid out in lines stays as it is."""
+    if "\n" in detail.strip():
+        return verbatim(detail, indent)
+    return paragraph(detail, width, first=indent)
