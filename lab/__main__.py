@@ -6,7 +6,6 @@ import shlex
 import sys
 import time
 import traceback
-from pathlib import Path
 
 from lab import preload, ssh
 from lab.build import image
@@ -102,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
             chosen = preload.PACKAGES if options.preload is None else tuple(options.preload)
             build(recipe, chosen)
     except (LabError, ScenarioFailed) as error:
-        say(failure(current(), error, Path()))
+        say(failure(current(), error))
         return BROKEN
     except KeyboardInterrupt:
         return 130

@@ -70,7 +70,7 @@ def reboot(vm: VM, timeout: float = 400) -> None:
 def wait_native(vm: VM, old_boot_id: str, timeout: float) -> dict[str, Any]:
     """Wait, touching nothing, until the machine has come back natively; returns its status.
 
-    The boots in between may answer over ssh too (dom0 before its time is up), so it asks until one is native.
+    The boots in between may answer over ssh too (dom0 before its time is up): it asks until one is native.
     """
     deadline = time.monotonic() + timeout
     boot = old_boot_id

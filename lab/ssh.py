@@ -65,7 +65,7 @@ def argv(door: Door, user: str, *, kept: bool = True) -> list[str]:
     ]  # fmt: skip
 
 
-def answers(port: int, timeout: float = 3) -> bool:
+def answers(port: int, timeout: float = 10) -> bool:
     """True when an sshd greets on that port; QEMU itself accepts connections, so those prove nothing."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:

@@ -98,12 +98,13 @@ def must(condition: object, what: str) -> None:
         raise ScenarioFailed(f"not so: {what}")
 
 
-def failure(story: Story, error: BaseException, folder: Path) -> str:
+def failure(story: Story, error: BaseException, folder: Path | None = None) -> str:
     """What a person needs after a failure: the failing step, the reason, where the logs are."""
     lines = []
     if story.failing is not None and story.failing[0] is error:
         lines.append(f"failed step: {' > '.join(story.failing[1])}")
     lines.append(f"reason: {str(error) or type(error).__name__}")
-    lines += [f"serial log: {path}" for path in sorted(folder.rglob("serial.log"))]
-    lines.append(f"run folder: {folder}")
+    if folder is not None:
+        lines += [f"serial log: {path}" for path in sorted(folder.rglob("serial.log"))]
+        lines.append(f"run folder: {folder}")
     return "\n".join(lines)

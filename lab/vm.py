@@ -105,7 +105,7 @@ class VM:
         except OSError as error:
             raise LabError(f"cannot reset the machine: {error}") from None
 
-    def shutdown(self, timeout: float = 120) -> None:
+    def shutdown(self, timeout: float = 300) -> None:
         """Power off cleanly from inside; raises ScenarioFailed when it is not off within timeout seconds."""
         self.ssh("systemctl poweroff", check=False)
         self.wait_off(timeout)

@@ -20,20 +20,24 @@ def begun(host: Host) -> bool:
     return bool(journal.read_journal(host))
 
 
-def prepare(host: Host, config: Config, overrides: frozenset[str]) -> tuple[Facts, tuple[Finding, ...], bool]:
+def prepare(
+    host: Host, config: Config, overrides: frozenset[str]
+) -> tuple[Facts, tuple[Finding, ...], bool]:
     """Look at the machine and judge it. Changes nothing."""
     facts = gather(host)
     findings = run_checks(facts, config)
     return facts, findings, ready(findings, overrides)
 
 
-def start(host: Host, steps: tuple[Step, ...], listener: Listener = engine.quiet) -> None:
-    """Apply a new plan. When a step fails, all that was done is undone.
+def start(
+    host: Host, steps: tuple[Step, ...], overrides: frozenset[str], listener: Listener = engine.quiet
+) -> None:
+    """Apply a new plan. When a step fails, all that was done is undone. The overrides go on record.
 
     Errors: XenableError with status PUT_BACK, or NOT_PUT_BACK when even that failed.
     """
     with host.lock():
-        records = engine.plan_into_journal(host, steps)
+        records = engine.plan_into_journal(host, steps, sorted(overrides))
         try:
             engine.apply(host, records, listener)
         except XenableError as e:
@@ -88,4 +92,3 @@ def _put_back(host: Host, e: XenableError, listener: Listener) -> None:
             status=Exit.NOT_PUT_BACK,
         ) from e
     raise XenableError(f"{e.message}; everything was put back", hint=e.hint, status=Exit.PUT_BACK) from e
-

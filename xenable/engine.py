@@ -42,7 +42,9 @@ def quiet(event: Event) -> None:
     """A listener for those who do not look."""
 
 
-def plan_into_journal(host: Host, steps: Sequence[Step]) -> tuple[Record, ...]:
+def plan_into_journal(
+    host: Host, steps: Sequence[Step], overrides: Sequence[str] = ()
+) -> tuple[Record, ...]:
     """Write a whole plan down before its first act. Errors: XenableError when one is under way."""
     if journal.read_journal(host):
         raise XenableError("internal error: a plan is in the journal already")
@@ -50,7 +52,7 @@ def plan_into_journal(host: Host, steps: Sequence[Step]) -> tuple[Record, ...]:
         Record(number=n, kind=step.kind, fields=step.fields(), state=EntryState.PLANNED)
         for n, step in enumerate(steps, 1)
     )
-    journal.write_plan(host, records)
+    journal.write_plan(host, records, overrides)
     return records
 
 
@@ -72,7 +74,10 @@ def apply(host: Host, records: Sequence[Record], listener: Listener = quiet) -> 
 
 
 def repeat(host: Host, steps: Sequence[Step], listener: Listener = quiet) -> None:
-    """Do steps again whose first time is in the journal, and whose undo needs nothing saved. Errors: XenableError."""
+    """Do steps again whose first time is in the journal and whose undo needs nothing saved.
+
+    Errors: XenableError.
+    """
     for n, step in enumerate(steps, 1):
         tell = _progress(listener, Direction.DO, step.title(), n, len(steps))
         tell(0.0, "")

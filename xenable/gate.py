@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`xenable gate`, run by systemd early at every boot of a converted machine.
 
-Under Xen it looks until dom0 is healthy, then accepts the boot; on native it writes down why a trial fell back.
+Under Xen it looks until dom0 is healthy, then accepts the boot; on native it writes down why one fell back.
 It is not the dead-man: that is Xen's own watchdog, opened in the initrd, which needs nobody alive in dom0.
 """
 

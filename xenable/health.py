@@ -68,7 +68,11 @@ def read_before(host: Host) -> Before:
 def missing(host: Host, before: Before, *, confirmed: bool) -> tuple[str, ...]:
     """All that dom0 still lacks, in the order of PROBES."""
     return tuple(
-        word for probe, compares in PROBES if not (compares and confirmed) for word in [probe(host, before)] if word
+        word
+        for probe, compares in PROBES
+        if not (compares and confirmed)
+        for word in [probe(host, before)]
+        if word
     )
 
 

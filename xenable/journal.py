@@ -15,11 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from xenable import __version__
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.model import EntryState
 
 FORMAT = 1
+BEGUN = "begun"
+"""State of the first line, which is about no step."""
+
 JOURNAL = STATE / "journal.jsonl"
 STORE = STATE / "store"
 
@@ -70,6 +74,8 @@ def read_journal(host: Host) -> tuple[Record, ...]:
 
 
 def _add(records: dict[int, Record], entry: Json) -> None:
+    if entry["state"] == BEGUN:
+        return
     state = EntryState(entry["state"])
     n = entry["n"]
     if state is EntryState.PLANNED:
@@ -78,11 +84,15 @@ def _add(records: dict[int, Record], entry: Json) -> None:
     records[n] = replace(records[n], state=state, saved=entry.get("saved", records[n].saved))
 
 
-def write_plan(host: Host, records: Sequence[Record]) -> None:
-    """Begin a journal: all of a plan or nothing of it, so that half a plan is never taken for the whole."""
+def write_plan(host: Host, records: Sequence[Record], overrides: Sequence[str] = ()) -> None:
+    """Begin a journal: all of a plan or nothing of it, so that half a plan is never taken for the whole.
+
+    Its first line says which Xenable began it, and in spite of which findings.
+    """
     host.make_folder(STATE)
-    lines = (_line(record, EntryState.PLANNED) for record in records)
-    host.write(JOURNAL, b"".join(lines))
+    begun = {"format": FORMAT, "time": round(time.time(), 3), "state": BEGUN}
+    first = _json(begun | {"version": __version__, "overrides": sorted(overrides)})
+    host.write(JOURNAL, first + b"".join(_line(record, EntryState.PLANNED) for record in records))
 
 
 def write_state(
@@ -102,6 +112,10 @@ def _line(record: Record, state: EntryState, saved: Mapping[str, Any] | None = N
         entry |= {"kind": record.kind, "step": record.fields}
     if saved is not None:
         entry["saved"] = dict(saved)
+    return _json(entry)
+
+
+def _json(entry: Json) -> bytes:
     return json.dumps(entry, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
@@ -111,7 +125,7 @@ def repair_tail(host: Host) -> None:
         return
     data = host.read(JOURNAL)
     if data and not data.endswith(b"\n"):
-        host.write(JOURNAL, data[: data.rfind(b"\n") + 1], mode=0o600)
+        host.write(JOURNAL, data[: data.rfind(b"\n") + 1])
 
 
 def put_away(host: Host) -> Path | None:

@@ -99,10 +99,16 @@ class Redactor:
             address = IPv6Address(text)
         except AddressValueError:
             return text
+        if address.ipv4_mapped is not None:
+            inner = str(address.ipv4_mapped)
+            other = self._ipv4(inner)
+            return text if other == inner else f"::ffff:{other}"
         if address.is_link_local:
+            if int(address) & 0xFFFF_FFFF_FFFF_FFFF < 0x10000:
+                return text
             # Its lower half may be made of the hardware address.
             return f"fe80::{self._hosts.setdefault(address, len(self._hosts) + 1):x}"
-        if not address.is_global or address.is_multicast or address.ipv4_mapped:
+        if not address.is_global or address.is_multicast:
             return text
         number = self._prefixes.setdefault(address.packed[:8], len(self._prefixes))
         if not any(address.packed[8:]):

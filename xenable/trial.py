@@ -82,13 +82,17 @@ def status(host: Host) -> TrialStatus:
         return _answer(host, Status.FELL_BACK, reason, xen, env)
     if env.default:
         return _answer(
-            host, Status.CONFIRMED, half or "Xen is the default; the native system was chosen by hand", xen, env
+            host,
+            Status.CONFIRMED,
+            half or "Xen is the default; the native system was chosen by hand",
+            xen,
+            env,
         )
     return _answer(host, Status.NATIVE, half or "no trial is armed", xen, env)
 
 
 def next_boot(env: Environment | None) -> str:
-    """What GRUB chooses at the next reset: the slot's name, or nothing for native. The same rule as in the menu."""
+    """What GRUB chooses at the next reset: the slot, or nothing for native. The same rule as in the menu."""
     if env is None:
         return ""
     if env.try_slot:
@@ -135,8 +139,10 @@ def _trying(trial: Trial | None) -> str:
         return "this is the trial boot; the gate has not looked yet"
     left = max(0, trial.deadline - trial.seconds)
     if trial.verdict == "held":
-        return f"dom0 is healthy and waits for `xenable confirm`; without it the machine resets to native in {left} s"
-    return f"dom0 waits for {'; '.join(trial.missing) or 'nothing'}; {left} s are left until it resets to native"
+        return f"dom0 is healthy and waits for `xenable confirm`; the machine resets to native in {left} s"
+    return (
+        f"dom0 waits for {'; '.join(trial.missing) or 'nothing'}; the machine resets to native in {left} s"
+    )
 
 
 def _environment(host: Host) -> Environment | None:
@@ -167,7 +173,8 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
     if trial.seconds >= trial.deadline - 30:
         return f"dom0 hung: its time limit of {trial.deadline} s ran out{waited}"
     return (
-        f"dom0 ended without a word after {trial.seconds} s, before its time limit: power cut, reset or panic{waited}"
+        f"dom0 ended without a word after {trial.seconds} s, before its time limit: "
+        f"power cut, reset or panic{waited}"
     )
 
 
@@ -176,7 +183,11 @@ def _before_userspace(host: Host, env: Environment) -> str:
     args = str(_manifest(host, slot).get("dom0_arguments", "")) if slot in SLOTS else ""
     root = next((word[5:] for word in args.split() if word.startswith("root=")), "")
     kind, _, value = root.partition("=")
-    folder = {"UUID": "/dev/disk/by-uuid", "PARTUUID": "/dev/disk/by-partuuid", "LABEL": "/dev/disk/by-label"}
+    folder = {
+        "UUID": "/dev/disk/by-uuid",
+        "PARTUUID": "/dev/disk/by-partuuid",
+        "LABEL": "/dev/disk/by-label",
+    }
     device = f"{folder[kind]}/{value}" if kind in folder else root
     if root and not host.exists(device):
         return f"dom0's initrd did not find the root file system: there is no {root} on this machine"
@@ -186,8 +197,8 @@ def _before_userspace(host: Host, env: Environment) -> str:
     took = _elapsed(host, env)
     tail = f"; the machine reset itself within {took} s of GRUB's hand-over" if took else ""
     return (
-        "Xen or dom0's kernel stopped before dom0's user space ran (a panic, a hang in the initrd, or no root file "
-        f"system){tail}"
+        "Xen or dom0's kernel stopped before dom0's user space ran (a panic, a hang in the initrd, "
+        f"or no root file system){tail}"
     )
 
 
@@ -213,8 +224,10 @@ def _files_below(host: Host, folder: str, depth: int = 2) -> list[str]:
 
 
 def _elapsed(host: Host, env: Environment) -> int | None:
-    """Seconds from GRUB's hand-over to the start of the kernel that runs now; None when the clock makes no sense."""
-    boot = next((line.split()[1] for line in host.text("/proc/stat").splitlines() if line.startswith("btime ")), "")
+    """Seconds from GRUB's hand-over to the start of this kernel; None when the clock makes no sense."""
+    boot = next(
+        (line.split()[1] for line in host.text("/proc/stat").splitlines() if line.startswith("btime ")), ""
+    )
     try:
         began = datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
         seconds = int(int(boot) - began.timestamp())
@@ -263,12 +276,17 @@ def accept(host: Host) -> None:
         raise XenableError("cannot confirm: there is no environment block that GRUB can write")
     if env.trying:
         default = env.trying if env.trying in SLOTS else env.default
-        write_environment(host, folder, replace(env, default=default, trying="", try_slot="", stage="", started=""))
+        write_environment(
+            host, folder, replace(env, default=default, trying="", try_slot="", stage="", started="")
+        )
     stop_dead_man(host)
 
 
 def confirm(host: Host) -> TrialStatus:
-    """`xenable confirm`: a person's word, after the gate's own look. Errors: XenableError with what is missing."""
+    """`xenable confirm`: a person's word, after the gate's own look.
+
+    Errors: XenableError with what is missing.
+    """
     now = status(host)
     if now.state is Status.CONFIRMED:
         return now
@@ -281,14 +299,14 @@ def confirm(host: Host) -> TrialStatus:
     if lacking:
         raise XenableError(
             f"cannot confirm: dom0 waits for {'; '.join(lacking)}",
-            hint="mend it and run `xenable confirm` again; or do nothing, and the machine goes back to native",
+            hint="mend it and run `xenable confirm` again; or do nothing, and the machine goes back",
         )
     accept(host)
     return status(host)
 
 
 def stop_dead_man(host: Host) -> None:
-    """Stop the Xen domain watchdog that the initrd opened: the letter V before close (the kernel's "magic close")."""
+    """Stop the Xen domain watchdog that the initrd opened: a V before close (the kernel's "magic close")."""
     for name in host.names("/sys/class/watchdog"):
         if "xen" in host.text(f"/sys/class/watchdog/{name}/identity").lower():
             host.poke(f"/dev/{name}", b"V")

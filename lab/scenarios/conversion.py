@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The whole way and back: check, plan, apply, trial, confirmed, a reboot that stays, revert, native again."""
+"""The whole way and back: check, plan, apply, trial, confirmed, a reboot that stays, revert, native."""
 
 import json
 

@@ -17,7 +17,7 @@ from xenable.steps.packages import InstallPackages
 from xenable.steps.statoverride import StatOverride
 from xenable.steps.units import EnableUnit
 
-from .sandbox import boot_menu, build, command, fresh_packages, publish
+from .sandbox import boot_menu, build, command, publish
 
 ENTRY = """menuentry 'Debian, with Xen' $menuentry_id_option 'xenable-a' {
 	true
@@ -66,8 +66,8 @@ def _append(path: Path) -> Callable[[], None]:
 
 
 def _half_new_folders() -> None:
-    Path("/opt/site/deep").mkdir(parents=True)
-    Path("/opt/site/deep/.settings.xenable-new").write_bytes(b"")
+    Path("/srv/site/deep").mkdir(parents=True)
+    Path("/srv/site/deep/.settings.xenable-new").write_bytes(b"")
 
 
 def _units() -> None:
@@ -86,7 +86,6 @@ def _half_enabled() -> None:
 
 
 def _statoverride() -> None:
-    fresh_packages()
     Path("/etc/site-script").write_text("#!/bin/sh\n")
     Path("/etc/site-script").chmod(0o755)
 
@@ -98,22 +97,21 @@ def _statoverride_there() -> None:
 
 def _packages() -> None:
     """tool needs a library and recommends a helper; the helper and the library have configuration."""
-    fresh_packages()
-    build("tool", files={"/opt/tool/run": "1\n"}, Depends="libtool-x", Recommends="helper, chatter")
+    build("tool", files={"/srv/tool/run": "1\n"}, Depends="libtool-x", Recommends="helper, chatter")
     build(
         "libtool-x",
-        files={"/opt/libtool/lib": "1\n", "/etc/libtool-x.conf": "a=1\n"},
+        files={"/srv/libtool/lib": "1\n", "/etc/libtool-x.conf": "a=1\n"},
         conffiles=("/etc/libtool-x.conf",),
         scripts={
             "postinst": "echo made >/etc/libtool-x.state",
             "postrm": 'if [ "$1" = purge ]; then rm -f /etc/libtool-x.state; fi',
         },
     )
-    build("helper", files={"/opt/helper/run": "1\n"})
-    build("chatter", files={"/opt/chatter/run": "1\n"})
-    build("site", files={"/opt/site/run": "1\n"}, Depends="site-lib")
-    build("site-lib", files={"/opt/site-lib/lib": "1\n"})
-    build("later", files={"/opt/later/run": "1\n"}, Depends="libtool-x")
+    build("helper", files={"/srv/helper/run": "1\n"})
+    build("chatter", files={"/srv/chatter/run": "1\n"})
+    build("site", files={"/srv/site/run": "1\n"}, Depends="site-lib")
+    build("site-lib", files={"/srv/site-lib/lib": "1\n"})
+    build("later", files={"/srv/later/run": "1\n"}, Depends="libtool-x")
     publish()
     Path("/etc/apt/apt.conf.d/50site").write_text('APT::Install-Recommends "false";\n')
     command("apt-get -qq -y install site >/dev/null 2>&1")
@@ -178,9 +176,9 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         name="write-file in new folders",
-        step=WriteFile(path="/opt/site/deep/settings", content="#!/bin/sh\n", mode=0o755),
+        step=WriteFile(path="/srv/site/deep/settings", content="#!/bin/sh\n", mode=0o755),
         prepare=_nothing,
-        foreign=lambda: Path("/opt/site/deep/settings").chmod(0o700),
+        foreign=lambda: Path("/srv/site/deep/settings").chmod(0o700),
         begin=(_half_new_folders,),
     ),
     Example(

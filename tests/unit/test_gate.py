@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ class Dom0(Host):
     def live(self) -> bool:
         return True
 
-    def run(self, cmd: object, **options: object) -> Result:  # type: ignore[override]
+    def run(self, cmd: object, **options: object) -> Result:
         return Result(0, "", "")
 
 
@@ -61,7 +62,7 @@ class Clock:
 @pytest.fixture
 def clock(host: Host, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(host)
-    monkeypatch.setattr(gate.time, "sleep", clock.sleep)
+    monkeypatch.setattr(time, "sleep", clock.sleep)
     return clock
 
 
@@ -130,7 +131,7 @@ def test_a_held_trial_ends_with_the_word(host: Host, clock: Clock, monkeypatch: 
     def sleep(_seconds: float) -> None:
         trial.accept(host)
 
-    monkeypatch.setattr(gate.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     gate.run_gate(host)
     assert read_environment(host, GRUB) == Environment(default="a")
 
@@ -144,7 +145,7 @@ def test_a_revert_during_the_trial_ends_the_gate(
     def sleep(_seconds: float) -> None:
         trial.disarm(host)
 
-    monkeypatch.setattr(gate.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     gate.run_gate(host)
     assert ran == []
 
@@ -177,7 +178,12 @@ def native(host: Host) -> Iterator[Host]:
 
 def test_on_native_the_reason_is_kept(native: Host) -> None:
     record = trial.Trial(
-        slot="a", boot_id="1", verdict="gave-up", seconds=85, deadline=100, missing=("sshd: nothing listens",)
+        slot="a",
+        boot_id="1",
+        verdict="gave-up",
+        seconds=85,
+        deadline=100,
+        missing=("sshd: nothing listens",),
     )
     trial.write_trial(native, record)
     gate.run_gate(native)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +35,9 @@ def under_xen(host: Host) -> None:
     host.write("/sys/hypervisor/type", b"xen\n")
 
 
-def record(**changes: object) -> Trial:
+def record(**changes: Any) -> Trial:
     base = Trial(slot="a", boot_id="x", verdict="waiting", seconds=40, deadline=300)
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def states(host: Host, env: Environment) -> tuple[Status, str]:
@@ -74,7 +75,9 @@ def test_xen_without_xenable_is_said(host: Host) -> None:
         (False, Environment(), Status.NATIVE, "native"),
     ],
 )
-def test_the_state_in_one_word(host: Host, xen: bool, env: Environment, state: Status, next_boot: str) -> None:
+def test_the_state_in_one_word(
+    host: Host, xen: bool, env: Environment, state: Status, next_boot: str
+) -> None:
     if xen:
         under_xen(host)
     assert states(host, env) == (state, next_boot)
@@ -101,7 +104,11 @@ def test_a_damaged_journal_is_said_and_not_a_traceback(host: Host) -> None:
         (replace(TRYING, stage="load-failed"), None, "GRUB could not start Xen"),
         (replace(TRYING, stage="loading"), None, "GRUB could not start Xen"),
         (TRYING, None, "before dom0's user space ran"),
-        (TRYING, record(verdict="gave-up", missing=("sshd: nothing listens on 0.0.0.0:22",)), "sshd: nothing"),
+        (
+            TRYING,
+            record(verdict="gave-up", missing=("sshd: nothing listens on 0.0.0.0:22",)),
+            "sshd: nothing",
+        ),
         (TRYING, record(verdict="held"), "nobody ran `xenable confirm` within 300 s"),
         (TRYING, record(missing=("xenstored: it does not answer",)), "ended without a word after 40 s"),
         (TRYING, record(seconds=290), "its time limit of 300 s ran out"),

@@ -100,13 +100,17 @@ def check_boot_loader(facts: Facts, config: Config) -> Iterator[Finding]:
     elif b.missing_modules:
         yield MODULES.found(f"/boot/grub/{platform} lacks {words(b.missing_modules)}.")
     if not b.environment:
+        esp = facts.storage.esp
         yield ONE_SHOT.found(
             f"GRUB can't write to /boot/grub: {b.environment_obstacle or 'the reason is unknown'}. "
             + (
-                "There is no EFI system partition to use instead."
-                if facts.storage.esp is None
-                else f"The EFI system partition at {facts.storage.esp.mount_point} can't be used instead."
-            )
+                f"The EFI system partition at {esp.mount_point} can't be used instead."
+                if esp
+                else "There is no EFI system partition to use instead."
+            ),
+            "Put /boot on a plain partition with ext4, without LVM or RAID, and run `grub-install`."
+            if facts.firmware.kind is FirmwareKind.BIOS
+            else "",
         )
 
 

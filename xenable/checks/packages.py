@@ -142,8 +142,10 @@ def check_transaction(facts: Facts, config: Config) -> Iterator[Finding]:
             f"{words(held, 12)} {are(held)} on hold.",
             f"If the reason is gone: `apt-mark unhold {' '.join(held)}`.",
         )
-    if p.installed_xen:
-        yield XEN_INSTALLED.found(f"Installed: {words([f'{c.name} {c.version}' for c in p.installed_xen])}.")
+    # Its libraries come with QEMU and others, and mean nothing by themselves.
+    installed = [f"{c.name} {c.version}" for c in p.installed_xen if c.name.startswith("xen")]
+    if installed:
+        yield XEN_INSTALLED.found(f"Installed: {words(installed)}.")
 
 
 def _concerns(facts: Facts, name: str) -> bool:

@@ -47,7 +47,7 @@ def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, .
     accepted = accept_overrides(overrides)
     config = config_for(host, options)
     if begun(host):
-        _resume(host, yes)
+        _resume(host, config, yes)
     else:
         _convert(host, config, accepted, yes)
     _tell(host, as_json)
@@ -60,7 +60,7 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) ->
     from xenable.plan import make_plan
     from xenable.ui.findings import render_findings
     from xenable.ui.layout import BLANK, show, width_of
-    from xenable.ui.plan import render_packages, render_steps
+    from xenable.ui.plan import render_packages, render_titles
     from xenable.ui.progress import progress
 
     facts, findings, good = prepare(host, config, accepted)
@@ -73,22 +73,22 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) ->
             status=Exit.NOT_READY,
         )
     steps = make_plan(facts, config)
-    previews = [step.preview(host) for step in steps]
-    summary = [*render_packages(facts.packages, width), *render_steps(previews, width, details=False), BLANK]
+    titles = [step.title() for step in steps]
+    summary = [*render_packages(facts.packages, width), *render_titles(titles, width), BLANK]
     show(summary, sys.stderr)
     need_consent(QUESTION, yes)
     with progress(sys.stderr) as listener:
-        start(host, steps, listener)
+        start(host, steps, accepted, listener)
 
 
-def _resume(host: Host, yes: bool) -> None:
+def _resume(host: Host, config: Config, yes: bool) -> None:
     from xenable.convert import resume
     from xenable.ui.progress import progress
 
-    note("a conversion is on this machine already: this finishes it")
+    note("a conversion is on this machine already: this finishes it, or starts another trial")
     need_consent(QUESTION, yes)
     with progress(sys.stderr) as listener:
-        resume(host, listener)
+        resume(host, config, listener)
 
 
 def _tell(host: Host, as_json: bool) -> None:

@@ -71,7 +71,7 @@ def accept_overrides(overrides: Sequence[str]) -> frozenset[str]:
 
 
 def need_consent(question: str, yes: bool) -> None:
-    """Ask once, unless --yes answered. Errors: XenableError without a yes, or when nobody is there to say it."""
+    """Ask once, unless --yes answered. Errors: XenableError without a yes, or without a terminal."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -9,6 +9,9 @@ Word = str
 
 SEPARATORS = ";\n|&<>"
 
+DEEPEST = 100
+"""Blocks within blocks that are followed; a real menu has a handful."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -32,9 +35,8 @@ class Block:
 def parse_grub_script(text: str) -> Block:
     """All commands. `if`, `then` and the like are dropped: what stands between them is in the result.
 
-    Never fails: an open quote or block ends with the text.
+    Never fails: an open quote or block ends with the text, and reading ends where blocks go too deep.
     """
-    # An explicit stack: how deep braces go in a broken file is not ours to trust.
     finished: list[list[Command]] = [[]]
     openers: list[tuple[tuple[Word, ...], str]] = []
     words: list[Word] = []
@@ -45,7 +47,7 @@ def parse_grub_script(text: str) -> Block:
             finished[-1].append(Command(tuple(words), None, text[start:stop]))
             words.clear()
 
-    while position < len(text):
+    while position < len(text) and len(openers) <= DEEPEST:
         char = text[position]
         if char in SEPARATORS:
             end_command(position)

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The whole order of a conversion, on one screen. Undo is exactly the reverse, and both orders matter.
 
-Doing: before apt unpacks anything, what keeps Xen from becoming the default is on disk; the menu is generated once,
-after the packages; the one-shot is armed last. Undoing: the next boot is native first; the packages go while our
-generator is still there; the menu is generated once, at the very end, from the files of before.
+Doing: before apt unpacks anything, what keeps Xen from becoming the default is on disk; the menu is made
+once, after the packages; the one-shot is armed last. Undoing: the next boot is native first; the packages go
+while our generator is still there; the menu is generated once, at the very end, from the files of before.
 """
 
 from __future__ import annotations
 
-from xenable.boot.commandline import dom0_memory, xen_arguments
+from xenable.boot.commandline import xen_arguments
+from xenable.checks.kernels import adds_kernel
+from xenable.checks.memory import dom0_memory
 from xenable.config import Config
-from xenable.model import Answer, Facts
+from xenable.errors import XenableError
+from xenable.model import Facts
 from xenable.plan.texts import generator_script, settings_early, settings_late
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
@@ -29,7 +32,10 @@ GATE = "xenable-gate.service"
 
 
 def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
-    """The steps that turn this machine into a dom0, in their order. Pure: facts that passed the checks go in."""
+    """The steps that turn this machine into a dom0, in their order. Pure; the facts have passed the checks.
+
+    Errors: XenableError when dom0's memory can't be worked out.
+    """
     return (
         Menu(),
         WriteFile(path=SETTINGS_EARLY, content=settings_early()),
@@ -56,14 +62,17 @@ def trial_steps(config: Config) -> tuple[Step, ...]:
 def package_names(facts: Facts) -> tuple[str, ...]:
     """What is asked of apt by name: the Xen system, and a kernel where none here can be dom0."""
     names = [facts.packages.xen.name] if facts.packages.xen else []
-    if not any(kernel.dom0 is Answer.YES for kernel in facts.kernels) and facts.packages.kernel:
+    if adds_kernel(facts) and facts.packages.kernel:
         names.append(facts.packages.kernel.name)
     return tuple(names)
 
 
 def hypervisor_arguments(facts: Facts, config: Config) -> str:
-    """Xen's command line for this machine."""
-    initrd = max((kernel.initrd_unpacked or 0 for kernel in facts.kernels), default=0)
-    memory = config.dom0_memory or dom0_memory(facts.memory.total or 0, facts.memory.used, initrd or None)
+    """Xen's command line for this machine. Errors: XenableError for a memory neither known nor set."""
+    memory = dom0_memory(facts, config)
+    if memory is None:
+        raise XenableError(
+            "cannot plan: the machine's memory is not known, and so not how much of it dom0 should get",
+            hint="set `dom0-memory` in /etc/xenable/xenable.conf",
+        )
     return xen_arguments(memory, facts.console.serial)
-

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from xenable.datafiles import data_file
 
-MARK = "# Written by Xenable; `xenable revert` takes it away. Do not edit: settings are in /etc/xenable/xenable.conf.\n"
+MARK = (
+    "# Written by Xenable; `xenable revert` takes it away.\n"
+    "# Do not edit: settings are in /etc/xenable/xenable.conf.\n"
+)
 
 
 def settings_early() -> str:
@@ -17,10 +20,10 @@ def settings_early() -> str:
 
 
 def settings_late(arguments: str) -> str:
-    """Sourced after all others: what Xenable asks of the hypervisor goes first, what the administrator set, last."""
+    """Sourced after all others: what Xenable asks of the hypervisor, before what the administrator set."""
     return MARK + f'GRUB_CMDLINE_XEN_DEFAULT="{arguments} ${{GRUB_CMDLINE_XEN_DEFAULT}}"\n'
 
 
 def generator_script() -> str:
-    """The menu generator's shell, as the package ships it. Errors: XenableError when the installation is broken."""
+    """The menu generator's shell, as the package ships it. Errors: XenableError when it is not there."""
     return data_file("grub.d/90_xenable").read_text(encoding="utf-8")

@@ -119,7 +119,7 @@ def native_part(menu: bytes) -> bytes:
     """A generated menu without the sections that bring Xen."""
     for name in XEN_GENERATORS:
         mark = re.escape(name.encode())
-        section = rb"(?ms)^### BEGIN %b ###\n.*?^### END %b ###\n\n?" % (mark, mark)
+        section = rb"(?ms)^\n?### BEGIN %b ###\n.*?^### END %b ###\n" % (mark, mark)
         menu = re.sub(section, b"", menu)
     return menu
 

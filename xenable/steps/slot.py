@@ -11,7 +11,6 @@ from xenable import trial
 from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.slots import (
-    FOLDER,
     MENU,
     fill_slot,
     free_slot,
@@ -43,10 +42,11 @@ class FillSlot(Step):
         return "freeze hypervisor, kernel and initrd for the trial"
 
     def preview(self, host: Host) -> Preview:
+        slot = free_slot(_environment(host))
         word = "then a person says `xenable confirm`" if self.hold else "then Xen becomes the default"
         return Preview(
             title=self.title(),
-            detail=f"{FOLDER}/{free_slot(_environment(host))}: xen, vmlinuz, initrd (with the dead-man), boot.cfg\n"
+            detail=f"{slot_folder(slot)}: xen, vmlinuz, boot.cfg, initrd (with the dead-man)\n"
             f"dom0 has {self.deadline} s to prove itself, {word};\n"
             "without that Xen's watchdog resets the machine to the native system\n",
         )

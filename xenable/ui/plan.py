@@ -9,23 +9,28 @@ from xenable.model import Obstacle, Packages, Preview
 from xenable.ui.layout import BLANK, Line, Span, diff, is_diff, line, paragraph, verbatim
 
 
-def render_steps(steps: Sequence[Preview], width: int, *, details: bool = True) -> list[Line]:
-    """Numbered steps; with details a blank line parts them."""
-    lines: list[Line] = [line(Span("Steps", "bold"))]
-    if details:
+def render_steps(steps: Sequence[Preview], width: int) -> list[Line]:
+    """Numbered steps with their details."""
+    lines: list[Line] = []
+    for label, step in zip(_labels(len(steps)), steps, strict=True):
+        lines += paragraph(step.title, width, first=label, style="bold")
+        if step.detail:
+            lines += _detail(step.detail, " " * len(label), width)
         lines.append(BLANK)
-    digits = len(str(len(steps)))
-    for number, step in enumerate(steps, 1):
-        label = f"  {number:>{digits}}. "
-        lines += paragraph(step.title, width, first=label, style="bold" if details else "")
-        if details:
-            if step.detail:
-                indent = " " * len(label)
-                lines += (
-                    diff(step.detail, indent) if is_diff(step.detail) else _text(step.detail, indent, width)
-                )
-            lines.append(BLANK)
-    return lines[:-1] if details else lines
+    return lines[:-1]
+
+
+def render_titles(titles: Sequence[str], width: int) -> list[Line]:
+    """Numbered steps, one line each."""
+    lines: list[Line] = [line(Span("Steps", "bold"))]
+    for label, title in zip(_labels(len(titles)), titles, strict=True):
+        lines += paragraph(title, width, first=label)
+    return lines
+
+
+def _labels(count: int) -> list[str]:
+    digits = len(str(count))
+    return [f"  {number:>{digits}}. " for number in range(1, count + 1)]
 
 
 def render_packages(packages: Packages, width: int) -> list[Line]:
@@ -69,8 +74,10 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
 
 
-def _text(detail: str, indent: str, width: int) -> list[Line]:
+def _detail(detail: str, indent: str, width: int) -> list[Line]:
     """Prose is wrapped; anything laid out in lines stays as it is."""
+    if is_diff(detail):
+        return diff(detail, indent)
     if "\n" in detail.strip():
         return verbatim(detail, indent)
     return paragraph(detail, width, first=indent)

@@ -26,7 +26,7 @@ MODULES = Path("/usr/lib/grub/i386-pc")
 HEADER = Path("/etc/grub.d/00_header")
 START = 2048
 """First sector of the partition."""
-SECTORS = 30 << 11
+SECTORS = 4 << 11
 UUID = "1234-ABCD"
 
 STUB = bytes.fromhex(
@@ -89,8 +89,8 @@ def build_disk(folder: Path) -> Path:
     early.write_text("set root=(hd0,msdos1)\nset prefix=(hd0,msdos1)/grub\n")
     core = folder / "core.img"
     modules = (
-        "biosdisk part_msdos fat normal configfile search search_fs_uuid loadenv echo test true sleep reboot "
-        "serial terminal multiboot2 boot datehook gzio"
+        "biosdisk part_msdos fat normal configfile search search_fs_uuid loadenv echo test true sleep "
+        "reboot serial terminal multiboot2 boot datehook gzio"
     )
     _run("grub-mkimage", "-O", "i386-pc", "-o", core, "-c", early, "-p", "/grub", *modules.split())
     image = folder / "disk.img"
@@ -105,7 +105,7 @@ def build_disk(folder: Path) -> Path:
         f.truncate((START + SECTORS) * 512)
         f.write(bytes(boot) + code)
     _run("mformat", "-i", f"{image}@@{START * 512}", "-T", str(SECTORS), "-N", UUID.replace("-", ""), "::")
-    _run("mmd", "-i", f"{image}@@{START * 512}", "::/grub", "::/xenable")
+    _run("mmd", "-i", f"{image}@@{START * 512}", "::/grub", "::/xenable", "::/xenable/a", "::/xenable/b")
     stub = folder / "stub"
     stub.write_bytes(STUB)
     _run("mcopy", "-i", f"{image}@@{START * 512}", stub, "::/grub/stub")
@@ -147,7 +147,6 @@ class Machine:
         self.put("/grub/grub.cfg", text.encode())
 
     def slot(self, slot: str, xen: bytes = STUB) -> None:
-        _run("mmd", "-D", "s", "-i", self._partition, f"::/xenable/{slot}")
         cfg = boot_cfg((f"slot={slot}",), ("root=UUID=0", "ro", *LINUX_WORDS))
         files = {"xen": xen, "vmlinuz": b"kernel", "initrd": b"initrd", "boot.cfg": cfg.encode()}
         for name, data in files.items():
@@ -171,12 +170,23 @@ class Machine:
         drive = (
             f"file={self.image},format=raw,if=virtio,cache=unsafe,readonly={'on' if read_only else 'off'}"
         )
-        machine = ("-machine", "pc", "-m", "64", "-nodefaults", "-display", "none", "-no-reboot")
+        machine = (
+            "-machine",
+            "pc",
+            "-accel",
+            "tcg,tb-size=16",
+            "-m",
+            "32",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+        )
         done = subprocess.run(
             ["qemu-system-x86_64", *machine, "-serial", "stdio", "-drive", drive, *options],
             check=True,
             capture_output=True,
-            timeout=20,
+            timeout=180,
             stdin=subprocess.DEVNULL,
         )
         return done.stdout.decode("utf-8", "replace")

@@ -7,11 +7,13 @@ Each test is a story of starts of one small machine (grub_machine.py); a start t
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from pathlib import Path
 
 import pytest
-from grub_machine import (
+
+from tests.unit.boot.grub_machine import (
     LINUX_WORDS,
     NATIVE,
     STUB,
@@ -102,7 +104,11 @@ def test_unwritable_block_keeps_the_users_default(machine: Machine) -> None:
     assert machine.boot(read_only=True) == "native 6.1"
 
 
-@pytest.mark.parametrize("xen", [b"", STUB[:20], gzip.compress(STUB * 999)[:60], b"no hypervisor " * 9999])
+@pytest.mark.parametrize(
+    "xen",
+    [b"", gzip.compress(STUB + os.urandom(9999))[:5000], b"no hypervisor " * 9999],
+    ids=["empty", "truncated", "garbage"],
+)
 def test_hypervisor_that_can_not_be_loaded(machine: Machine, xen: bytes) -> None:
     machine.slot("a", xen)
     machine.environment(try_slot="a")
@@ -112,7 +118,7 @@ def test_hypervisor_that_can_not_be_loaded(machine: Machine, xen: bytes) -> None
     assert machine.boot() == "native simple"
 
 
-@pytest.mark.parametrize("name", ["vmlinuz", "initrd", "xen"])
+@pytest.mark.parametrize("name", ["vmlinuz", "initrd"])
 def test_file_of_the_slot_is_gone(machine: Machine, name: str) -> None:
     machine.remove(f"/xenable/a/{name}")
     machine.environment(default="a")
@@ -137,15 +143,13 @@ def test_slot_vanished(machine: Machine) -> None:
         assert machine.boot() == "native other"
 
 
-@pytest.mark.parametrize("value", ["c", "a b", "-o", "] a", "xenable-a", "ü"])
+@pytest.mark.parametrize("value", ["c", "-o", "] a ü"])
 def test_nonsense_in_the_block(machine: Machine, value: str) -> None:
     machine.environment(try_slot=value, default=value)
     assert machine.boot() == "native simple"
 
 
-@pytest.mark.parametrize(
-    "block", [b"", b"#" * 1024, b"\0" * 1024, b"# GRUB Environment Block\nxenable_try=a"]
-)
+@pytest.mark.parametrize("block", [b"", b"\0" * 1024, b"# GRUB Environment Block\nxenable_try=a"])
 def test_damaged_block(machine: Machine, block: bytes) -> None:
     machine.put("/grub/xenable.env", block)
     assert machine.boot() == "native simple"

@@ -191,6 +191,15 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "the reason is unknown. The EFI system partition at /boot/efi can't be used",
         "ext4",
     ),
+    (
+        "boot/no-one-shot",
+        {
+            "boot_loader": {"environment": "", "platforms": ("i386-pc",)},
+            "firmware": {"kind": FirmwareKind.BIOS},
+        },
+        "the reason is unknown",
+        "without LVM or RAID",
+    ),
     ("boot/menu-unreadable", {"menu": {"readable": False, "entries": ()}}, "grub.cfg", "update-grub"),
     (
         "boot/default-names-nothing",
@@ -484,6 +493,11 @@ def test_every_rule_has_a_case() -> None:
 
 def test_a_healthy_machine_has_no_finding() -> None:
     assert run_checks(HEALTHY, make_config()) == ()
+
+
+def test_libraries_of_xen_are_no_xen() -> None:
+    libraries = (Candidate(name="libxenstore4", version="4.20"),)
+    assert run_checks(make_facts(packages={"installed_xen": libraries}), make_config()) == ()
 
 
 def test_a_bios_machine_has_no_finding() -> None:

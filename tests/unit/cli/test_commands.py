@@ -18,11 +18,15 @@ from tests.factory import make_facts
 from xenable import convert, trial
 from xenable.__main__ import run
 from xenable.cli import COMMANDS, HIDDEN, xenable
+from xenable.config import Config
 from xenable.engine import Direction, Event
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
 from xenable.journal import Record
 from xenable.model import EntryState, Facts, Finding, Obstacle, Severity, Status
+from xenable.plan import make_plan
+from xenable.steps.base import Step
+from xenable.steps.packages import InstallPackages
 from xenable.trial import TrialStatus
 
 BLOCKER = Finding(
@@ -67,6 +71,7 @@ class Machine:
         monkeypatch.setattr("xenable.checks.run_checks", lambda facts, config: self.findings)
         monkeypatch.setattr("xenable.convert.run_checks", lambda facts, config: self.findings)
         monkeypatch.setattr("xenable.journal.read_journal", lambda host: self.records)
+        monkeypatch.setattr("xenable.plan.make_plan", self.plan)
         monkeypatch.setattr(trial, "status", lambda host: ARMED)
         monkeypatch.setattr(convert, "start", self.act("start"))
         monkeypatch.setattr(convert, "resume", self.act("resume"))
@@ -78,6 +83,10 @@ class Machine:
 
     def gather(self, host: Host) -> Facts:
         return self.facts
+
+    def plan(self, facts: Facts, config: Config) -> tuple[Step, ...]:
+        # The preview of the packages would ask this machine's apt.
+        return tuple(step for step in make_plan(facts, config) if not isinstance(step, InstallPackages))
 
     def act(self, name: str) -> Callable[..., None]:
         def call(host: Host, *rest: Any) -> None:

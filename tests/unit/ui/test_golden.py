@@ -19,7 +19,7 @@ from xenable.ui.document import facts_document
 from xenable.ui.facts import render_facts
 from xenable.ui.findings import render_findings
 from xenable.ui.layout import Line, plain
-from xenable.ui.plan import render_obstacles, render_packages, render_steps
+from xenable.ui.plan import render_obstacles, render_packages, render_steps, render_titles
 from xenable.ui.status import render_status
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -93,7 +93,7 @@ TEXTS: dict[str, Callable[[], list[Line]]] = {
     "findings-none": lambda: render_findings((), (), WIDTH),
     "packages": lambda: render_packages(PACKAGES, WIDTH),
     "plan": lambda: render_steps(STEPS, WIDTH),
-    "plan-summary": lambda: render_steps(STEPS, WIDTH, details=False),
+    "plan-summary": lambda: render_titles([step.title for step in STEPS], WIDTH),
     "obstacles": lambda: render_obstacles(
         (
             Obstacle(what="/etc/default/grub.d/zz-xenable.cfg was edited", diff="--- was\n+++ is\n-a\n+b"),

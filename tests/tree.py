@@ -9,9 +9,7 @@ from pathlib import Path
 from xenable.host import Host
 
 
-def make_tree(
-    root: Path, files: Mapping[str, str | bytes], links: Mapping[str, str] | None = None
-) -> Host:
+def make_tree(root: Path, files: Mapping[str, str | bytes], links: Mapping[str, str] | None = None) -> Host:
     """Make files and links (path to target) under root; a path that ends with / is an empty folder."""
     for path, data in files.items():
         target = root / path.lstrip("/")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Apply or revert a plan in a process of its own that dies by SIGKILL at the N-th write.
+
+Writes are counted before and after each: a kill falls right before the kernel is asked, right after, and
+when half of the bytes of an append are out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xenable import engine, journal
+from xenable.host import Host
+from xenable.steps.base import Step
+from xenable.steps.environment import BootEnvironment
+from xenable.steps.files import WriteFile
+
+STEPS: tuple[Step, ...] = (
+    WriteFile(path="/etc/default/grub.d/00-xenable.cfg", content="GRUB_TIMEOUT=5\n"),
+    WriteFile(path="/etc/site.conf", content="ours = 1\n", mode=0o600),
+    WriteFile(path="/etc/link.conf", content="a file now\n"),
+    BootEnvironment(folder="/boot/grub/deep"),
+    WriteFile(path="/etc/grub.d/90_xenable", content="#!/bin/sh\n", mode=0o755),
+)
+
+SYSTEM_CALLS = tuple(
+    ["open", "write", "pwrite", "ftruncate", "fsync", "fchown", "fchmod", "setxattr", "utime", "unlink"]
+    + ["rename", "link", "symlink", "mkdir", "rmdir", "chmod", "chown"]
+)
+
+
+class Countdown:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.moments = 0
+
+    def tick(self) -> None:
+        self.moments += 1
+        if self.moments == self.number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.tick()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.tick()
+
+        return counted
+
+    def halves(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """A write that may also die when half of the bytes are out."""
+
+        def counted(fd: int, data: bytes, *args: Any) -> Any:
+            self.moments += 1
+            if self.moments == self.number:
+                call(fd, data[: len(data) // 2], *args)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return self.around(call)(fd, data, *args)
+
+        return counted
+
+
+def die(machine: Host, work: Callable[[Host], None], number: int, moments: Path) -> int:
+    """Do the work in a child that dies at moment `number`; returns how it ended, as waitpid(2) says.
+
+    Number 0 never dies, and writes how many moments there were to a file.
+    """
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    code = 1
+    try:
+        countdown = Countdown(number)
+        for name in SYSTEM_CALLS:
+            wrap = countdown.halves if name in ("write", "pwrite") else countdown.around
+            setattr(os, name, wrap(getattr(os, name)))
+        work(machine)
+        moments.write_text(str(countdown.moments))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def finish(machine: Host) -> None:
+    """What `xenable apply` does, the first time and after a kill."""
+    engine.apply(machine, journal.read_journal(machine) or engine.plan_into_journal(machine, STEPS))
+
+
+def put_back(machine: Host) -> None:
+    """What `xenable revert` does."""
+    engine.revert(machine, journal.read_journal(machine))

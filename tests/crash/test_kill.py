@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kill -9 at every write of apply and revert: the next run finishes the job, or puts everything back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xenable import engine, journal
+from xenable.errors import XenableError
+from xenable.host import STATE, Host
+from xenable.model import EntryState
+
+from ..contract.trees import Tree, contents, difference, tree
+from .dying import STEPS, die, finish, put_back
+
+pytestmark = pytest.mark.realtool
+
+FOLDERS = ("etc", "boot")
+
+
+def machine(root: Path) -> Host:
+    """A folder with what the plan will meet: a file with all that a file can have, a link, and nothing."""
+    (root / "etc/grub.d").mkdir(parents=True)
+    (root / "boot").mkdir()
+    site = root / "etc/site.conf"
+    site.write_text("theirs = 1\n")
+    site.chmod(0o640)
+    os.utime(site, ns=(10**18, 10**18 + 123_456_789))
+    (root / "etc/link.conf").symlink_to("site.conf")
+    return Host(root)
+
+
+def look(host: Host) -> Tree:
+    return tree(host.root, FOLDERS)
+
+
+def states(host: Host) -> set[EntryState]:
+    return {record.state for record in journal.read_journal(host)}
+
+
+def twin(host: Host, name: str) -> Host:
+    root = host.root.with_name(name)
+    shutil.copytree(host.root, root, symlinks=True)
+    return Host(root)
+
+
+def die_everywhere(start: Host, work: Callable[[Host], None], wanted: Tree, original: Tree) -> list[str]:
+    """Kill at every moment; returns what came out wrong."""
+    moments = start.root.with_name("moments")
+    counted = twin(start, "counted")
+    assert die(counted, work, 0, moments) == 0
+    total = int(moments.read_text())
+    assert total > 100
+    wrong = []
+    for number in range(1, total + 1):
+        killed = twin(start, "killed")
+        assert die(killed, work, number, moments) == signal.SIGKILL
+        other = twin(killed, "other")
+        finish(killed)
+        put_back(other)
+        found = difference(contents(wanted), contents(look(killed))) + difference(original, look(other))
+        if states(killed) != {EntryState.DONE}:
+            found.append("not all steps are done")
+        if not states(other) <= {EntryState.PLANNED, EntryState.UNDONE}:
+            found.append("not all steps are undone")
+        wrong += [f"moment {number} of {total}: {line}" for line in found]
+        for host in (killed, other):
+            shutil.rmtree(host.root)
+    return wrong
+
+
+def test_kill_at_every_write_of_apply(tmp_path: Path) -> None:
+    start = machine(tmp_path / "machine")
+    original = look(start)
+    whole = twin(start, "whole")
+    finish(whole)
+    assert look(whole) != original
+    assert die_everywhere(start, finish, look(whole), original) == []
+
+
+def test_kill_at_every_write_of_revert(tmp_path: Path) -> None:
+    start = machine(tmp_path / "machine")
+    original = look(start)
+    finish(start)
+    assert die_everywhere(start, put_back, look(start), original) == []
+
+
+def test_a_torn_last_line_of_the_journal(tmp_path: Path) -> None:
+    """Power goes while a line is written: any part of it may be there, and its act never began."""
+    start = machine(tmp_path / "machine")
+    original = look(start)
+    finish(start)
+    whole = look(start)
+    records = journal.read_journal(start)
+    lines = start.read(journal.JOURNAL).splitlines(keepends=True)
+    for kept in range(len(STEPS), len(lines)):
+        for part in (1, len(lines[kept]) // 2, len(lines[kept]) - 1):
+            torn = twin(start, "torn")
+            begun = len({json.loads(line)["n"] for line in lines[len(STEPS) : kept]})
+            engine.revert(torn, records[begun:])
+            torn.path(journal.JOURNAL).write_bytes(b"".join(lines[:kept]) + lines[kept][:part])
+            other = twin(torn, "other")
+            finish(torn)
+            put_back(other)
+            assert difference(contents(whole), contents(look(torn))) == []
+            assert difference(original, look(other)) == []
+            assert torn.read(journal.JOURNAL).endswith(b"\n")
+            for host in (torn, other):
+                shutil.rmtree(host.root)
+
+
+def test_a_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
+    """Every write may be the one that no longer fits: a clear error, and revert puts everything back."""
+    (tmp_path / "small").mkdir()
+    small = tmp_path / "small"
+    if os.geteuid() != 0:
+        pytest.skip("mounts need root: run with sudo")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs", str(small)], check=True)
+    try:
+        failures = 0
+        for room in range(0, 140, 4):
+            host = machine(small / f"machine-{room}")
+            original = look(host)
+            filler = small / "filler"
+            free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
+            filler.write_bytes(b"x" * max(0, free - room * 1024))
+            try:
+                finish(host)
+            except XenableError as e:
+                failures += 1
+                assert "No space left on device" in e.message
+                assert "free some space" in e.hint
+            filler.unlink()
+            if host.exists(STATE):
+                put_back(host)
+            assert difference(original, look(host)) == []
+            shutil.rmtree(host.root)
+        assert 3 < failures < 35
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Nothing secret leaves the machine, and nothing useful is lost."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xenable.redact import REDACTED, Redactor
+
+PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaHNECRET\nAAAA\n-----END OPENSSH PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password_pbkdf2 root grub.pbkdf2.sha512.10000.SECRET.SECRET",
+        "  password root SECRET",
+        "GRUB_X=grub.pbkdf2.sha512.10000.SECRET",
+        "linux /vmlinuz root=/dev/vda1 rd.luks.key=/SECRET:UUID=1 ro",
+        "rd.iscsi.password=SECRET",
+        'systemd.set_credential=a:SECRET quiet "passphrase=SECRET b"',
+        'token="SECRET and more SECRET"',
+        "cryptkey=/dev/SECRET:ext4:/key",
+        "wpa_psk=SECRET",
+        "DB_PASSWORD: SECRET",
+        "curl https://user:SECRET@example.org/x",
+        "Authorization: Bearer SECRET",
+        "root:$6$salt$SECRETSECRET:19000:0:99999:7:::",
+        "root:$y$j9T$SALT$SECRET:1",
+        "ssh-ed25519 AAAASECRET me@here",
+        "ecdsa-sha2-nistp256 AAAAESECRET= me",
+        PEM,
+        "log: " + PEM[:45] + "SECRET",
+    ],
+)
+def test_secrets_go(text: str) -> None:
+    shown = Redactor().text(text)
+    assert "SECRET" not in shown.replace(REDACTED, "") and REDACTED in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root=UUID=6e0b1a2f-9c39-4a5e-8a52-0f6f0b0f7a11 ro quiet console=ttyS0,115200n8",
+        "rd.vconsole.keymap=de-latin1 vconsole.keytable=de monkey=1 keyboard=us",
+        "menuentry 'Debian GNU/Linux' --class debian $menuentry_id_option 'gnulinux-simple-6e0b' {",
+        "dom0_mem=1405M,max:1405M ucode=scan watchdog com1=115200,8n1",
+        "Nov 22 23:37:05 kernel: pci 0000:00:1f.2: [8086:2922] type 00 class 0x010601",
+        "172.20.216.0/24 dev xen0 scope link src 172.20.216.1",
+        "10.0.2.15/24 127.0.0.1 192.168.1.1 fd00:abcd::1 ::1 ::",
+        "link/loopback 00:00:00:00:00:00 brd ff:ff:ff:ff:ff:ff",
+        "Boot0001* debian HD(1,GPT,6e0b1a2f-9c39-4a5e-8a52-0f6f0b0f7a11,0x800,0x100000)",
+        "xen-hypervisor-4.17-amd64 4.17.7+13-g2445b30a44-0+deb12u1",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert Redactor().text(text) == text
+
+
+def test_addresses_get_the_same_other_name_everywhere() -> None:
+    redactor = Redactor()
+    text = (
+        "enx5254ab123456: 52:54:ab:12:34:56 MAC(5254AB123456,0) 52-54-AB-12-34-56\n"
+        "8.8.8.7 8.8.8.0/24 9.9.9.9:22 2a01:4f8:1:2::3/64 2a01:4f8:1:2:: [2a01:4f8:1:2::3]:22 "
+        "fe80::5054:abff:fe12:3456\n"
+    )
+    shown = redactor.text(text)
+    assert shown == (
+        "enx020000000001: 02:00:00:00:00:01 MAC(020000000001,0) 02-00-00-00-00-01\n"
+        "198.18.0.7 198.18.0.0/24 198.18.1.9:22 2001:db8:0:2::1/64 2001:db8:0:2:: [2001:db8:0:2::1]:22 "
+        "fe80::2\n"
+    )
+    assert redactor.text("52:54:ab:12:34:56 at 8.8.8.9") == "02:00:00:00:00:01 at 198.18.0.9"
+
+
+@given(st.ip_addresses())
+def test_no_public_address_is_left(address: object) -> None:
+    shown = Redactor().text(f"from {address} port 22")
+    word = shown.split()[1]
+    assert not ip_address(word).is_global or ip_address(word).is_multicast
+
+
+@given(st.lists(st.text() | st.ip_addresses().map(str)).map(" ".join))
+def test_any_text_is_taken_and_a_second_look_changes_nothing(text: str) -> None:
+    redactor = Redactor()
+    once = redactor.text(text)
+    assert redactor.text(once) == once
+
+
+def test_json_keeps_its_form() -> None:
+    value = {"password": "x", "a": [1, None, True, {"command_line": "ro rd.luks.key=/SECRET"}]}
+    shown = Redactor().value(value)
+    assert shown["a"][:3] == [1, None, True]
+    assert shown["a"][3] == {"command_line": f"ro rd.luks.key={REDACTED}"}

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tree import make_tree
+from xenable.facts.menu import find_entry, parse_grub_cfg, parse_grubenv, probe_menu, read_settings
+
+CFG = r"""
+if [ "${next_entry}" ] ; then
+   set default="${next_entry}"
+   set next_entry=
+else
+   set default="Debian \"x\" entry"
+fi
+function savedefault {
+  if [ -z "${boot_once}" ]; then saved_entry="${chosen}"; save_env saved_entry; fi
+}
+menuentry 'Debian GNU/Linux' --class debian --class gnu-linux $menuentry_id_option 'gnulinux-simple-U' {
+	if [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi
+	echo	'Loading } it'\''s # no comment'
+	linux	/boot/vmlinuz-6.1 root=UUID=U ro # } a comment with a brace
+}
+submenu 'Advanced > options' ${menuentry_id_option} 'adv' {
+	menuentry 'Plain' --unrestricted --id 'plain' { linux /boot/vmlinuz }
+	submenu "Xen hypervisor" --id=hyper {
+		menuentry "Xen \"4.17\"" --class xen --id xen-4.17 {
+			multiboot2 /boot/xen-4.17-amd64.gz placeholder ${xen_rm_opts}
+			module2 /boot/vmlinuz-6.1 placeholder
+		}
+	}
+}
+if [ "$grub_platform" = "efi" ]; then
+	menuentry 'UEFI Firmware Settings' $menuentry_id_option 'uefi-firmware' { fwsetup }
+fi
+menuentry "日本語 \
+Xen" { source /boot/xenable/a/boot.cfg }
+"""
+
+
+def test_entries_with_paths_and_loaders() -> None:
+    entries = parse_grub_cfg(CFG)
+    assert [(e.path, e.numbers, e.loads_xen) for e in entries] == [
+        ("gnulinux-simple-U", "0", False),
+        ("adv>plain", "1>0", False),
+        ("adv>hyper>xen-4.17", "1>1>0", True),
+        ("uefi-firmware", "2", False),
+        ("日本語 Xen", "3", True),
+    ]
+    assert entries[2].titles == 'Advanced >> options>Xen hypervisor>Xen "4.17"'
+    assert entries[2].title == 'Xen "4.17"'
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("0", "gnulinux-simple-U"),
+        ("1>0", "plain"),
+        ("1", "plain"),
+        ("2", "uefi-firmware"),
+        ("1>1", "xen-4.17"),
+        ("adv>plain", "plain"),
+        ("Advanced >> options>Plain", "plain"),
+        ("adv>hyper>xen-4.17", "xen-4.17"),
+        ("Debian GNU/Linux", "gnulinux-simple-U"),
+        ("adv>1>0", "xen-4.17"),
+        ("saved", "uefi-firmware"),
+    ],
+)
+def test_a_default_is_found_by_number_title_id_path_and_saved(
+    tmp_path: Path, wanted: str, found: str
+) -> None:
+    host = make_tree(
+        tmp_path,
+        {
+            "/boot/grub/grub.cfg": CFG,
+            "/boot/grub/grubenv": "# GRUB Environment Block\nsaved_entry=uefi-firmware\n###",
+            "/etc/default/grub": f"GRUB_DEFAULT='{wanted}'\n",
+        },
+    )
+    menu = probe_menu(host)
+    assert menu.readable and menu.grub_default == wanted
+    entry = find_entry(menu, menu.grub_default)
+    assert entry is not None and entry.id == found
+
+
+@pytest.mark.parametrize("wanted", ["plain", "7", "nonsense", "adv>nonsense", "xen-4.17", "1>7", ""])
+def test_a_default_that_is_nowhere(tmp_path: Path, wanted: str) -> None:
+    menu = probe_menu(make_tree(tmp_path, {"/boot/grub/grub.cfg": CFG}))
+    assert find_entry(menu, wanted) is None
+
+
+def test_a_default_that_only_a_shell_knows_is_read_from_the_generated_menu(tmp_path: Path) -> None:
+    host = make_tree(
+        tmp_path,
+        {
+            "/boot/grub/grub.cfg": CFG,
+            "/etc/default/grub": "GRUB_DEFAULT=0\n",
+            "/etc/default/grub.d/xen.cfg": 'if [ x = x ]; then\n GRUB_DEFAULT=$(printf "%s" "a; b")\nfi\n',
+        },
+    )
+    assert probe_menu(host).grub_default == 'Debian "x" entry'
+
+
+def test_a_machine_without_a_menu(tmp_path: Path) -> None:
+    menu = probe_menu(make_tree(tmp_path, {}))
+    assert (menu.readable, menu.entries, menu.grub_default) == (False, (), "0")
+
+
+@pytest.mark.parametrize(
+    ("script", "values"),
+    [
+        ("A=1\nA=2 # why", {"A": "2"}),
+        ('A=\'a b\'\nB="x $A ${A}\\""', {"A": "a b", "B": 'x a b a b"'}),
+        ("export A=x; B=y", {"A": "x", "B": "y"}),
+        ("A=x\nA+=' y'", {"A": "x y"}),
+        ("A=`lsb_release`", {"A": None}),
+        ('A="$(printf x)"', {"A": None}),
+        ("A=1\nif true; then A=2; fi\nB=3", {"A": None, "B": "3"}),
+        ("A=a command", {"A": None}),
+        ("A=one\\\ntwo", {"A": "onetwo"}),
+        ("# A=1\nB='#'", {"B": "#"}),
+        ("A=", {"A": ""}),
+    ],
+)
+def test_settings(script: str, values: dict[str, str | None]) -> None:
+    found: dict[str, str | None] = {}
+    read_settings(script, found)
+    assert found == values
+
+
+def test_environment_block() -> None:
+    text = "# GRUB Environment Block\nsaved_entry=a\\\\b=c\nnext_entry=\n" + "#" * 900
+    assert parse_grubenv(text) == {"saved_entry": "a\\b=c", "next_entry": ""}
+    assert parse_grubenv("next_entry=x\n") == {}
+
+
+QUOTED = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+# A title that begins with -- would be an option, to GRUB as well.
+@given(
+    titles=st.lists(st.tuples(QUOTED.filter(lambda t: t[:2] != "--"), QUOTED.filter(bool)), max_size=5),
+    nested=st.booleans(),
+)
+def test_any_quoted_title_and_id_survive(titles: list[tuple[str, str]], nested: bool) -> None:
+    def quote(text: str) -> str:
+        return "'" + text.replace("'", "'\\''") + "'"
+
+    text = "".join(f"menuentry {quote(t)} --id {quote(i)} {{\n linux /x '}}'\n}}\n" for t, i in titles)
+    if nested:
+        text = f"submenu 'up' --id up {{\n{text}}}\n"
+    assert [(e.title, e.id) for e in parse_grub_cfg(text)] == titles
+
+
+@given(st.text("menutry submenu{}'\"\\$#\n;|&>--id =(if)fi", max_size=300))
+def test_garbage_never_fails(text: str) -> None:
+    parse_grub_cfg(text)
+    parse_grubenv("# GRUB Environment Block\n" + text)
+    read_settings(text, {})
+
+
+def test_deep_nesting_does_not_end_in_a_recursion_error() -> None:
+    parse_grub_cfg("{" * 20_000)
+    parse_grub_cfg("submenu a {" * 20_000)
