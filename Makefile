@@ -37,7 +37,7 @@ deb: setup
 
 bench: setup
 	debian/build.sh dist
-	/usr/bin/python3 -m bench
+	/usr/bin/python3 -m lab bench
 
 clean:
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from lab import preload, ssh
+from lab import bench, preload, ssh
 from lab.build import image
 from lab.cache import new_run_folder
 from lab.errors import LabError, ScenarioFailed
@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", parents=[machine_options], help="run scenarios")
     run.add_argument("scenario", nargs="+", choices=[name for name, _ in SCENARIOS], metavar="SCENARIO")
     verbs.add_parser("list", help="name the scenarios")
+    verbs.add_parser(
+        "rehearse", parents=[machine_options], help="the whole conversion and back, on one machine"
+    )
+    verbs.add_parser("all", help="every scenario, on every release and firmware")
+    verbs.add_parser("bench", parents=[machine_options], help="the figures, side by side")
     return top
 
 
@@ -84,6 +89,26 @@ def run_scenario(name: str, recipe: Recipe) -> int:
     return code
 
 
+def rehearse(recipe: Recipe) -> int:
+    """Run the conversion scenario; the last line says how it went, and so does the exit code."""
+    began = time.monotonic()
+    code = run_scenario("conversion", recipe)
+    if code == PASSED:
+        print(f"rehearsal passed in {time.monotonic() - began:.0f} s", flush=True)
+    return code
+
+
+def run_all() -> int:
+    """The conversion on every release and firmware, then every other scenario on the default machine."""
+    codes = [
+        run_scenario("conversion", Recipe(release, firmware)) for release in Release for firmware in Firmware
+    ]
+    codes += [run_scenario(name, Recipe()) for name, _ in SCENARIOS if name != "conversion"]
+    passed = codes.count(PASSED)
+    print(f"{passed} passed, {len(codes) - passed} failed", flush=True)
+    return max(codes)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     options = parser().parse_args(arguments)
@@ -91,11 +116,17 @@ def main(arguments: list[str] | None = None) -> int:
         for name, scenario in SCENARIOS:
             print(f"{name}: {(scenario.__doc__ or '').splitlines()[0]}")
         return PASSED
+    if options.verb == "all":
+        return run_all()
     recipe = Recipe(Release(options.release), Firmware(options.firmware), Kernel(options.kernel))
     try:
         if options.verb == "run":
             return max(run_scenario(name, recipe) for name in options.scenario)
-        if options.verb == "shell":
+        if options.verb == "rehearse":
+            return rehearse(recipe)
+        if options.verb == "bench":
+            bench.run(Lab(new_run_folder("bench"), recipe))
+        elif options.verb == "shell":
             shell(recipe)
         else:
             chosen = preload.PACKAGES if options.preload is None else tuple(options.preload)

@@ -4,9 +4,11 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import conversion, stock
+from lab.scenarios import conversion, faults, stock
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
     ("conversion", conversion.run),
+    ("no-network", faults.no_network),
+    ("faults", faults.run),
 )  # fmt: skip

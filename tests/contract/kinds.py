@@ -17,7 +17,7 @@ from xenable.steps.packages import InstallPackages
 from xenable.steps.statoverride import StatOverride
 from xenable.steps.units import EnableUnit
 
-from .sandbox import boot_menu, build, command, publish
+from .sandbox import boot_menu, build, command, configure_apt, publish
 
 ENTRY = """menuentry 'Debian, with Xen' $menuentry_id_option 'xenable-a' {
 	true
@@ -113,7 +113,7 @@ def _packages() -> None:
     build("site-lib", files={"/srv/site-lib/lib": "1\n"})
     build("later", files={"/srv/later/run": "1\n"}, Depends="libtool-x")
     publish()
-    Path("/etc/apt/apt.conf.d/50site").write_text('APT::Install-Recommends "false";\n')
+    configure_apt('APT::Install-Recommends "false";\n')
     command("apt-get -qq -y install site >/dev/null 2>&1")
 
 

@@ -158,6 +158,14 @@ def publish(uri: str = "file:/archive") -> None:
     command("apt-get -qq update")
 
 
+def configure_apt(text: str) -> None:
+    """Settings of apt, which has read its configuration already if a test before has imported it."""
+    file = Path("/etc/apt/apt.conf.d/50site")
+    file.write_text(text)
+    if apt_pkg := sys.modules.get("apt_pkg"):
+        apt_pkg.read_config_file(apt_pkg.config, str(file))
+
+
 def boot_menu() -> None:
     """Two kernels, and a menu made by the real update-grub. Only grub-probe is stood in for: it can't name
     the device of an overlay."""

@@ -27,10 +27,9 @@ STEPS: tuple[Step, ...] = (
     WriteFile(path="/etc/grub.d/90_xenable", content="#!/bin/sh\n", mode=0o755),
 )
 
-SYSTEM_CALLS = tuple(
-    ["open", "write", "pwrite", "ftruncate", "fsync", "fchown", "fchmod", "setxattr", "utime", "unlink"]
-    + ["rename", "link", "symlink", "mkdir", "rmdir", "chmod", "chown"]
-)
+APPENDS = ("write", "pwrite")
+OTHER_CALLS = ("open", "ftruncate", "fsync", "fchown", "fchmod", "setxattr", "utime", "unlink")
+FOLDER_CALLS = ("rename", "link", "symlink", "mkdir", "rmdir", "chmod", "chown")
 
 
 class Countdown:
@@ -77,8 +76,8 @@ def die(machine: Host, work: Callable[[Host], None], number: int, moments: Path)
     code = 1
     try:
         countdown = Countdown(number)
-        for name in SYSTEM_CALLS:
-            wrap = countdown.halves if name in ("write", "pwrite") else countdown.around
+        for name in (*APPENDS, *OTHER_CALLS, *FOLDER_CALLS):
+            wrap = countdown.halves if name in APPENDS else countdown.around
             setattr(os, name, wrap(getattr(os, name)))
         work(machine)
         moments.write_text(str(countdown.moments))

@@ -14,6 +14,7 @@ from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.packages import InstallPackages
+from xenable.steps.slot import Arm, FillSlot
 from xenable.steps.statoverride import StatOverride
 from xenable.steps.units import EnableUnit
 
@@ -28,6 +29,8 @@ KINDS: tuple[type[Step], ...] = (
     InstallPackages,
     RefreshMenu,
     EnableUnit,
+    FillSlot,
+    Arm,
 )
 
 

@@ -70,7 +70,7 @@ class InstallPackages(Step):
             return {
                 "new": [list(package) for package in _new(cache)],
                 "upgraded": [list(package) for package in _upgraded(cache)],
-                "with_configuration": [p.fullname for p in cache.get_changes() if _has_configuration(p)],
+                "with_configuration": [p.name for p in cache.get_changes() if _has_configuration(p)],
                 "automatic": sorted(_automatic(host.text(MARKS)) & set(self._wanted)),
                 "marks": snapshot.take(host, MARKS),
                 "archives": [name for name in host.names(ARCHIVES) if name.endswith(".deb")],
@@ -151,19 +151,19 @@ class InstallPackages(Step):
             if not cache[name].is_installed:
                 cache[name].mark_install(auto_fix=False)
         if cache.broken_count:
-            broken = sorted(p.fullname for p in cache if p.is_inst_broken)
+            broken = sorted(p.name for p in cache if p.is_inst_broken)
             raise XenableError(
                 f"{what}: the dependencies of {', '.join(broken)} can't be met without removing something",
                 hint=f"`apt-get --simulate install {' '.join(self._wanted)}` explains why",
             )
         changes = cache.get_changes()
-        gone = sorted(p.fullname for p in changes if p.marked_delete)
+        gone = sorted(p.name for p in changes if p.marked_delete)
         if gone:
             raise XenableError(
                 f"{what}: {', '.join(gone)} would be removed for it",
                 hint="remove it yourself if you can do without it, then run the command again",
             )
-        older = sorted(p.fullname for p in changes if p.marked_downgrade)
+        older = sorted(p.name for p in changes if p.marked_downgrade)
         if older:
             raise XenableError(f"{what}: {', '.join(older)} would have to become older for it")
 
@@ -175,12 +175,12 @@ def _silent(fraction: float, text: str) -> None:
 def _new(cache: Cache) -> list[tuple[str, str]]:
     """Packages that are marked and not here now, with their versions, by name."""
     changes = (p for p in cache.get_changes() if p.marked_install and not p.is_installed)
-    return sorted((p.fullname, p.candidate.version) for p in changes if p.candidate is not None)
+    return sorted((p.name, p.candidate.version) for p in changes if p.candidate is not None)
 
 
 def _upgraded(cache: Cache) -> list[tuple[str, str, str]]:
     return sorted(
-        (p.fullname, p.installed.version, p.candidate.version)
+        (p.name, p.installed.version, p.candidate.version)
         for p in cache.get_changes()
         if p.marked_upgrade and p.installed is not None and p.candidate is not None
     )
@@ -203,7 +203,7 @@ def _check_space(host: Host, cache: Cache) -> None:
 
 def _mark_purge(cache: Cache, saved: Saved) -> list[str]:
     """Mark all that we installed and that is here in any state; returns foreign packages that need it."""
-    before = {p.fullname for p in cache if p.is_inst_broken}
+    before = {p.name for p in cache if p.is_inst_broken}
     for name, _ in saved["new"]:
         if name not in cache:
             continue
@@ -212,7 +212,7 @@ def _mark_purge(cache: Cache, saved: Saved) -> list[str]:
             # Configuration that lay here before we came stays, as it was when the package was only removed.
             package.mark_delete(auto_fix=False, purge=name not in saved["with_configuration"])
     ours = {name for name, _ in saved["new"]}
-    touched = {p.fullname for p in cache.get_changes()} | {p.fullname for p in cache if p.is_inst_broken}
+    touched = {p.name for p in cache.get_changes()} | {p.name for p in cache if p.is_inst_broken}
     return sorted(touched - ours - before)
 
 

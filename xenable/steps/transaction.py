@@ -74,26 +74,28 @@ def _add_dpkg_option(option: str) -> None:
 @contextlib.contextmanager
 def locked(host: Host, progress: Progress) -> Iterator[None]:
     """Hold dpkg's and apt's lock. Errors: XenableError naming the holder after LOCK_PATIENCE seconds."""
-    end = time.monotonic() + LOCK_PATIENCE
-    while True:
-        try:
-            apt_pkg.pkgsystem_lock()
-            break
-        except SystemError as e:
-            holder = lock_holder(host)
-            if not holder and os.geteuid() != 0:
-                raise XenableError("cannot lock the package database: only root may") from e
-            if time.monotonic() >= end:
-                raise XenableError(
-                    f"cannot change packages: {holder or 'another program'} works on them",
-                    hint="wait until it ends, then run the command again",
-                ) from e
-            progress(0.0, f"waiting until {holder or 'another program'} lets go of the packages")
-            time.sleep(min(1.0, LOCK_PATIENCE / 10))
+    wait_for_others(host, progress)
+    try:
+        apt_pkg.pkgsystem_lock()
+    except SystemError as e:
+        raise XenableError(f"cannot lock the package database: {_first_line(e)}", hint=BROKEN_HINT) from e
     try:
         yield
     finally:
         apt_pkg.pkgsystem_unlock()
+
+
+def wait_for_others(host: Host, progress: Progress) -> None:
+    """Wait until nobody holds a lock. Errors: XenableError naming the holder after LOCK_PATIENCE seconds."""
+    end = time.monotonic() + LOCK_PATIENCE
+    while holder := lock_holder(host):
+        if time.monotonic() >= end:
+            raise XenableError(
+                f"cannot change packages: {holder} works on them",
+                hint="wait until it ends, then run the command again",
+            )
+        progress(0.0, f"waiting until {holder} lets go of the packages")
+        time.sleep(min(1.0, LOCK_PATIENCE / 10))
 
 
 def lock_holder(host: Host) -> str:
@@ -120,8 +122,7 @@ def finish_interrupted(host: Host, progress: Progress) -> None:
     if not half_done(host):
         return
     progress(0.0, "finishing what dpkg left half done")
-    with locked(host, progress):
-        pass
+    wait_for_others(host, progress)
     try:
         host.run(["dpkg", "--configure", "-a", *DPKG_OPTIONS], env=NEVER_ASK, timeout=3600)
     except CommandError as e:
@@ -132,8 +133,7 @@ def prepare_purge(host: Host, progress: Progress) -> None:
     """Make a purge possible after a kill: packages that dpkg could not finish may go as they are."""
     _add_dpkg_option("--force-remove-reinstreq")
     if half_done(host):
-        with locked(host, progress):
-            pass
+        wait_for_others(host, progress)
         host.run(["dpkg", "--configure", "-a", *DPKG_OPTIONS], env=NEVER_ASK, timeout=3600, check=False)
 
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The figures: each against the way it is done without Xenable, side by side, in machines of one run."""
+
+import json
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import converted
+from lab.machines import Lab, machine
+from lab.story import say, step
+from lab.vm import VM
+
+ROUNDS = 3
+
+BY_HAND = """set -e
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -y -qq xen-system-amd64 >/dev/null 2>&1
+cat >>/etc/default/grub <<END
+GRUB_CMDLINE_XEN="dom0_mem=1152M,max:1152M ucode=scan com1=115200,8n1 console=com1,vga"
+GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT="console=hvc0"
+END
+update-grub >/dev/null 2>&1
+"""
+
+MANY_KERNELS = """set -e
+real=$(ls /boot/vmlinuz-* | head -n 1)
+version=${real#/boot/vmlinuz-}
+for n in $(seq 2 COUNT); do
+    for file in vmlinuz config initrd.img; do
+        ln -f /boot/$file-$version /boot/$file-6.1.$n-$version
+    done
+done
+xen=$(ls /boot/xen-4.*-amd64.gz | tail -n 1)
+for series in 4.14 4.15; do
+    [ -e /boot/xen-$series-amd64.gz ] || ln "$xen" /boot/xen-$series-amd64.gz
+done
+"""
+
+CAPTURE = """#!/bin/sh
+export -p >/root/mkconfig.env
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Seconds of both ways, all rounds; ratio is ours over theirs."""
+
+    name: str
+    theirs: tuple[float, ...]
+    ours: tuple[float, ...]
+    goal: str
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ours) / statistics.median(self.theirs)
+
+    def line(self) -> str:
+        """One row of the table."""
+        theirs, ours = statistics.median(self.theirs), statistics.median(self.ours)
+        return f"{self.name:<46} {theirs:9.2f} s {ours:9.2f} s   {self.ratio:6.3f}  {self.goal}"
+
+
+def run(lab: Lab) -> tuple[Figure, ...]:
+    """Measure everything, print a table, and leave it as JSON in the run's folder."""
+    base = prepared(lab)
+    figures = (*conversions(lab, base), *generators(lab, base))
+    head = f"{'medians of ' + str(ROUNDS):<46} {'without':>11} {'Xenable':>11}   ratio   goal"
+    for line in (head, *(figure.line() for figure in figures)):
+        print(line)
+    rows = [{**figure.__dict__, "ratio": figure.ratio} for figure in figures]
+    (lab.folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
+    return figures
+
+
+def prepared(lab: Lab) -> Path:
+    """A stock machine with xenable installed and every package in apt's cache."""
+    with machine(lab, "prepare") as vm, step("a stock machine gets xenable and the packages"):
+        vm.boot()
+        vm.wait_ssh()
+        vm.wait_settled()
+        converted.install(lab, vm)
+        vm.ssh("apt-get install -y -qq --download-only xen-system-amd64", timeout=900)
+        vm.shutdown()
+        return vm.snapshot("ready")
+
+
+def seconds(vm: VM, command: str, *, timeout: float = 1200) -> float:
+    """Wall time of a shell line in the guest, by the guest's clock."""
+    script = f"a=$(date +%s.%N); {{ {command}\n}} >/dev/null; b=$(date +%s.%N); echo $a $b"
+    began, ended = vm.ssh(script, timeout=timeout).stdout.split()
+    return float(ended) - float(began)
+
+
+def conversions(lab: Lab, base: Path) -> tuple[Figure, ...]:
+    """`xenable apply` against apt-get, an editor and update-grub; each round on a fresh machine."""
+    theirs: list[float] = []
+    ours: list[float] = []
+    for number in range(ROUNDS):
+        for name, command, times in (
+            ("by-hand", BY_HAND, theirs),
+            ("apply", "xenable apply --yes 2>/dev/null", ours),
+        ):
+            with (
+                machine(lab, f"{name}-{number}", base=base) as vm,
+                step(f"round {number + 1}: {name}"),
+            ):
+                vm.boot()
+                vm.wait_ssh()
+                vm.wait_settled()
+                times.append(seconds(vm, command))
+                say(f"{times[-1]:.1f} s")
+    return (Figure("a conversion, packages downloaded", tuple(theirs), tuple(ours), "<= 1.0"),)
+
+
+def generators(lab: Lab, base: Path) -> tuple[Figure, ...]:
+    """Our menu generator against 20_linux_xen on 1, 10 and 50 kernels with 3 hypervisors."""
+    figures: list[Figure] = []
+    with machine(lab, "generators", base=base) as vm:
+        with step("the machine is converted"):
+            vm.boot()
+            vm.wait_ssh()
+            vm.wait_settled()
+            converted.xenable(vm, "apply --yes")
+            vm.write("/etc/grub.d/99_lab", CAPTURE.encode())
+            vm.ssh("chmod 755 /etc/grub.d/99_lab && grub-mkconfig >/dev/null 2>&1 && rm /etc/grub.d/99_lab")
+        for count in (1, 10, 50):
+            with step(f"{count} kernels and 3 hypervisors"):
+                vm.ssh(MANY_KERNELS.replace("COUNT", str(count)))
+                pairs = re.findall(
+                    r"xenable-4", vm.ssh(". /root/mkconfig.env; /etc/grub.d/90_xenable 2>/dev/null").stdout
+                )
+                say(f"{len(pairs)} entries")
+                load = ". /root/mkconfig.env;"
+                theirs = [
+                    seconds(vm, f"{load} sh /etc/grub.d/20_linux_xen 2>/dev/null") for _ in range(ROUNDS)
+                ]
+                ours = [seconds(vm, f"{load} /etc/grub.d/90_xenable 2>/dev/null") for _ in range(ROUNDS)]
+                goal = "<= 0.1" if count == 50 else ""
+                figures.append(
+                    Figure(f"menu generator, {count} kernels x 3 Xen", tuple(theirs), tuple(ours), goal)
+                )
+        with step("a look and a help text"):
+            check = tuple(seconds(vm, "xenable check || true") for _ in range(ROUNDS))
+            help_text = tuple(seconds(vm, "xenable --help") for _ in range(ROUNDS))
+            python = tuple(seconds(vm, "/usr/bin/python3 -c pass") for _ in range(ROUNDS))
+        figures.append(Figure("xenable check (without: python3 -c pass)", python, check, ""))
+        figures.append(Figure("xenable --help (without: python3 -c pass)", python, help_text, ""))
+    return tuple(figures)

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Installing packages where things go wrong: the real apt and dpkg in a sandbox."""
+
+from __future__ import annotations
+
+import fcntl
+import http.server
+import os
+import signal
+import socketserver
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from xenable.errors import XenableError
+from xenable.host import Host
+from xenable.steps import transaction
+from xenable.steps.packages import InstallPackages
+
+from .sandbox import build, command, configure_apt, inside, needs_sandbox, publish
+
+pytestmark = [pytest.mark.realtool, needs_sandbox]
+
+HOST = Host()
+STEP = InstallPackages(names=("tool",), recommended=("helper",))
+
+
+def tell(fraction: float, text: str) -> None:
+    assert 0.0 <= fraction <= 1.0
+
+
+def refused(work: Callable[[], object]) -> XenableError:
+    with pytest.raises(XenableError) as caught:
+        work()
+    return caught.value
+
+
+def status(name: str) -> str:
+    return command(f"dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null || true")
+
+
+def test_recommended_ones_come_and_stay_though_apt_leaves_them_out() -> None:
+    def work() -> None:
+        build("tool", Recommends="helper, chatter")
+        for name in ("helper", "chatter"):
+            build(name)
+        publish()
+        configure_apt('APT::Install-Recommends "false";\n')
+        detail = STEP.preview(HOST).detail
+        assert "new tool 1.0" in detail and "new helper 1.0" in detail and "chatter" not in detail
+        seen: list[tuple[float, str]] = []
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, lambda fraction, text: seen.append((fraction, text)))
+        assert status("helper") == "installed" and status("chatter") != "installed"
+        command("apt-get -qq -y autoremove >/dev/null 2>&1")
+        command("apt-get -qq -y -o APT::AutoRemove::RecommendsImportant=false autoremove >/dev/null 2>&1")
+        assert status("helper") == "installed"
+        fractions = [fraction for fraction, _ in seen]
+        assert fractions == sorted(fractions) and fractions[-1] > 0.9
+        assert any("tool" in text for _, text in seen)
+        assert "Setting up tool" in Path("/var/log/xenable/packages.log").read_text()
+
+    inside(work)
+
+
+def test_marks_come_back() -> None:
+    def work() -> None:
+        build("tool")
+        build("helper")
+        publish()
+        command("apt-get -qq -y install helper >/dev/null 2>&1; apt-mark auto helper")
+        marks = Path("/var/lib/apt/extended_states")
+        before = marks.read_bytes()
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        assert command("apt-mark showmanual").split() == ["helper", "tool"]
+        STEP.undo(HOST, saved, tell)
+        assert marks.read_bytes() == before
+        assert status("helper") == "installed" and status("tool") == ""
+
+    inside(work)
+
+
+def test_nothing_asks_and_changed_configuration_stays() -> None:
+    """A conffile that somebody has put there before is no question, and stays theirs."""
+
+    def work() -> None:
+        build("tool", files={"/etc/tool.conf": "theirs\n"}, conffiles=("/etc/tool.conf",))
+        build("helper", scripts={"postinst": "env >/srv/environment; read -r answer && exit 1; true"})
+        publish()
+        Path("/etc/tool.conf").write_text("by hand\n")
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        assert Path("/etc/tool.conf").read_text() == "by hand\n"
+        environment = Path("/srv/environment").read_text()
+        for line in ("DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "UCF_FORCE_CONFFOLD=1"):
+            assert line in environment.splitlines()
+
+    inside(work)
+
+
+def test_configuration_of_a_package_removed_before_survives() -> None:
+    def work() -> None:
+        build("tool", files={"/etc/tool.conf": "theirs\n"}, conffiles=("/etc/tool.conf",))
+        build("helper")
+        publish()
+        command("apt-get -qq -y install tool >/dev/null 2>&1")
+        Path("/etc/tool.conf").write_text("by hand\n")
+        command("apt-get -qq -y remove tool >/dev/null 2>&1")
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        STEP.undo(HOST, saved, tell)
+        assert Path("/etc/tool.conf").read_text() == "by hand\n"
+        assert status("tool") == "config-files"
+
+    inside(work)
+
+
+def test_a_package_that_would_have_to_go() -> None:
+    def work() -> None:
+        build("rival")
+        build("tool", Conflicts="rival")
+        build("helper")
+        publish()
+        command("apt-get -qq -y install rival >/dev/null 2>&1")
+        error = refused(lambda: STEP.save(HOST))
+        assert error.message.startswith("cannot install tool: ") and error.hint
+        assert status("rival") == "installed" and status("tool") == ""
+        assert refused(lambda: STEP.preview(HOST)).message == error.message
+
+    inside(work)
+
+
+def test_a_package_the_archive_lacks() -> None:
+    def work() -> None:
+        build("tool")
+        publish()
+        error = refused(lambda: STEP.save(HOST))
+        assert error.message == "cannot install tool: the archive has no package helper"
+
+    inside(work)
+
+
+def test_undo_keeps_what_came_since_and_says_so() -> None:
+    def work() -> None:
+        build("tool")
+        build("helper")
+        build("later", Depends="tool")
+        publish()
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        command("apt-get -qq -y install later >/dev/null 2>&1")
+        error = refused(lambda: STEP.undo(HOST, saved, tell))
+        assert "later" in error.message and "sudo apt remove later" in error.hint
+        assert status("later") == status("tool") == status("helper") == "installed"
+        command("apt-get -qq -y remove later >/dev/null 2>&1")
+        STEP.undo(HOST, saved, tell)
+        assert status("tool") == status("helper") == ""
+
+    inside(work)
+
+
+def test_a_maintainer_script_that_fails_then_works() -> None:
+    def work() -> None:
+        build("tool", scripts={"postinst": "test -e /srv/ready"})
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        error = refused(lambda: STEP.do(HOST, saved, tell))
+        assert error.message.startswith("cannot change packages: ") and "tool" in error.message
+        assert "sudo dpkg --configure -a" in error.hint
+        assert not STEP.is_done(HOST)
+        again = refused(lambda: STEP.do(HOST, saved, tell))
+        assert "tool" in again.message and "dpkg" in again.message
+        Path("/srv/ready").touch()
+        STEP.do(HOST, saved, tell)
+        assert STEP.is_done(HOST)
+
+    inside(work)
+
+
+def test_undo_after_a_maintainer_script_failed() -> None:
+    def work() -> None:
+        build("tool", scripts={"postinst": "exit 1"}, files={"/srv/tool": ""})
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        refused(lambda: STEP.do(HOST, saved, tell))
+        STEP.undo(HOST, saved, tell)
+        assert status("tool") == status("helper") == ""
+        assert not Path("/srv/tool").exists()
+
+    inside(work)
+
+
+@pytest.mark.parametrize("forward", [True, False], ids=["do", "undo"])
+def test_killed_with_dpkg_in_the_middle(forward: bool) -> None:
+    """The script of a package kills dpkg and the process that runs the step, once."""
+
+    def work() -> None:
+        killer = "if [ -e /srv/armed ]; then rm /srv/armed; kill -9 $PPID $(cat /srv/pid); sleep 1; fi"
+        build("tool", scripts={"postinst": killer}, files={"/srv/tool": ""})
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        Path("/srv/armed").touch()
+        child = os.fork()
+        if child == 0:
+            Path("/srv/pid").write_text(str(os.getpid()))
+            STEP.do(HOST, saved, tell)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        assert transaction.half_done(HOST)
+        if forward:
+            STEP.do(HOST, saved, tell)
+            assert STEP.is_done(HOST)
+        STEP.undo(HOST, saved, tell)
+        assert status("tool") == status("helper") == ""
+        assert not Path("/srv/tool").exists()
+
+    inside(work)
+
+
+def test_another_package_manager_holds_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "LOCK_PATIENCE", 0.5)
+
+    def work() -> None:
+        build("tool")
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with Path("/var/lib/dpkg/lock-frontend").open("w") as f:
+                fcntl.lockf(f, fcntl.LOCK_EX)
+                os.write(writer, b"x")
+                signal.pause()
+        os.read(reader, 1)
+        said: list[str] = []
+        error = refused(lambda: STEP.do(HOST, saved, lambda fraction, text: said.append(text)))
+        assert f"(process {child}) works on them" in error.message
+        assert f"(process {child}) lets go" in said[0]
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        STEP.do(HOST, saved, tell)
+        assert STEP.is_done(HOST)
+
+    inside(work)
+
+
+class Archive(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["package", "mirror"])
+def test_an_archive_that_does_not_deliver(gone: bool) -> None:
+    def work() -> None:
+        build("tool")
+        build("helper")
+        server = socketserver.TCPServer(("127.0.0.1", 0), partial(Archive, directory="/archive"))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+            os.environ.pop(name, None)
+        configure_apt('Acquire::Retries "0";\nAPT::Sandbox::User "root";\n')
+        publish(f"http://127.0.0.1:{server.server_address[1]}")
+        saved = STEP.save(HOST)
+        if gone:
+            Path("/archive/helper_1.0_all.deb").unlink()
+        else:
+            server.shutdown()
+            server.server_close()
+        error = refused(lambda: STEP.do(HOST, saved, tell))
+        assert "helper" in error.message and "127.0.0.1" not in error.message
+        assert ("sudo apt update" in error.hint) is gone
+        assert "nothing was changed" in error.hint
+        assert status("tool") == status("helper") == ""
+
+    inside(work)
+
+
+def test_a_full_disk_is_seen_before_anything_changes() -> None:
+    def work() -> None:
+        build("tool", Installed_Size=str(1 << 40))
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        error = refused(lambda: STEP.do(HOST, saved, tell))
+        assert "MiB" in error.message and "nothing was changed" in error.hint
+        assert status("tool") == status("helper") == ""
+
+    inside(work)
+
+
+def test_a_folder_has_no_packages_to_look_at(tmp_path: Path) -> None:
+    error = refused(lambda: STEP.save(Host(tmp_path)))
+    assert "is a folder" in error.message
+    assert STEP.preview(Host(tmp_path)).detail == "tool\nhelper\n"
