@@ -261,7 +261,7 @@ def arm(host: Host, slot: str) -> None:
 def disarm(host: Host) -> None:
     """Make the next reset boot native, whatever was armed or confirmed. The first act of every revert."""
     folder = environment_folder(host)
-    if folder and read_environment(host, folder) is not None:
+    if folder and read_environment(host, folder) not in (None, Environment()):
         write_environment(host, folder, Environment())
 
 

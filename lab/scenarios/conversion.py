@@ -2,6 +2,7 @@
 """The whole way and back: check, plan, apply, trial, confirmed, a reboot that stays, revert, native."""
 
 import json
+import re
 
 from lab import converted
 from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
@@ -60,13 +61,5 @@ def run(lab: Lab) -> None:
 
 def native_part(menu: str) -> str:
     """The menu without the sections of the Xen generators."""
-    kept: list[str] = []
-    skipping = False
-    for line in menu.splitlines():
-        if line.startswith("### BEGIN /etc/grub.d/") and ("90_xenable" in line or "20_linux_xen" in line):
-            skipping = True
-        if not skipping:
-            kept.append(line)
-        if line.startswith("### END /etc/grub.d/"):
-            skipping = False
-    return "\n".join(kept)
+    section = r"^### BEGIN /etc/grub.d/(90_xenable|20_linux_xen) ###\n.*?^### END [^\n]*\n\n?"
+    return re.sub(section, "", menu, flags=re.M | re.S)

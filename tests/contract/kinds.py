@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xenable.boot.environment import Environment, write_environment
+from xenable.host import Host
 from xenable.steps import KINDS
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.packages import InstallPackages
+from xenable.steps.slot import Arm, FillSlot
 from xenable.steps.statoverride import StatOverride
 from xenable.steps.units import EnableUnit
 
@@ -35,6 +38,8 @@ class Example:
     """Furnishes the sandbox."""
     foreign: Callable[[], None] | None
     """Somebody edits what the step made; None where there is nothing of anybody's to destroy."""
+    settles: str = ""
+    """A file that this undo makes anew, and that the undo of an earlier step of every plan puts back."""
     begin: tuple[Callable[[], None], ...] = ()
     """States in which a kill in the middle of `do` leaves the machine, each made from the state before."""
 
@@ -157,6 +162,30 @@ def _half_environment() -> None:
     Path("/boot/grub/sub/.xenable.env.xenable-new").write_bytes(b"x" * 300)
 
 
+def _slot_machine() -> None:
+    """A converted machine with empty slots: a pair in /boot, its entry in the menu, an empty block."""
+    version = "6.12.9-test"
+    modules = Path(f"/lib/modules/{version}")
+    modules.mkdir(parents=True)
+    (modules / "xen_wdt.ko").write_bytes(b"\x7fELF module")
+    (modules / "modules.dep").write_text("xen_wdt.ko:\n")
+    for name in ("xen-4.20-amd64.gz", f"vmlinuz-{version}", f"initrd.img-{version}"):
+        Path(f"/boot/{name}").write_bytes(name.encode() * 100)
+    Path("/boot/grub").mkdir()
+    Path("/boot/grub/grub.cfg").write_text(
+        "menuentry 'Debian' $menuentry_id_option 'xenable-4.20-amd64-6.12.9-test' {\n"
+        '\tmultiboot2 "($xenable_boot)"/boot/xen-4.20-amd64.gz placeholder ucode=scan $xenable_efi\n'
+        f'\tmodule2 "($xenable_boot)"/boot/vmlinuz-{version} placeholder root=UUID=1 ro\n'
+        f'\tmodule2 --nounzip "($xenable_boot)"/boot/initrd.img-{version}\n}}\n'
+    )
+    write_environment(Host(), "/boot/grub", Environment())
+
+
+def _half_slot() -> None:
+    Path("/boot/xenable/.new-a").mkdir(parents=True)
+    Path("/boot/xenable/.new-a/xen").write_bytes(b"half")
+
+
 PACKAGES = InstallPackages(names=("tool",), recommended=("helper",))
 
 EXAMPLES: tuple[Example, ...] = (
@@ -215,7 +244,13 @@ EXAMPLES: tuple[Example, ...] = (
         ),
     ),
     Example(name="menu", step=Menu(), prepare=_menu_changes, foreign=None),
-    Example(name="refresh-menu", step=RefreshMenu(entry_ids=("xenable-a",)), prepare=_refresh, foreign=None),
+    Example(
+        name="refresh-menu",
+        step=RefreshMenu(entry_ids=("xenable-a",)),
+        prepare=_refresh,
+        foreign=None,
+        settles="boot/grub/grub.cfg",
+    ),
     Example(
         name="enable-unit",
         step=EnableUnit(unit="probe.service"),
@@ -223,6 +258,14 @@ EXAMPLES: tuple[Example, ...] = (
         foreign=_wanted_by_another,
         begin=(_half_enabled,),
     ),
+    Example(
+        name="fill-slot",
+        step=FillSlot(deadline=300, hold=False),
+        prepare=_slot_machine,
+        foreign=None,
+        begin=(_half_slot,),
+    ),
+    Example(name="arm", step=Arm(), prepare=_slot_machine, foreign=None, settles="boot/grub/xenable.env"),
     Example(
         name="install-packages",
         step=PACKAGES,

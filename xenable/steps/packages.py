@@ -94,7 +94,7 @@ class InstallPackages(Step):
             if cache.get_changes():
                 _check_space(host, cache)
                 transaction.download(cache, progress)
-                transaction.commit(host, cache, progress)
+                transaction.commit(host, cache, progress, hold_menu=True)
         automatic = sorted(_automatic(host.text(MARKS)) & set(self._wanted))
         if automatic:
             host.run(["apt-mark", "manual", *automatic])
@@ -126,7 +126,9 @@ class InstallPackages(Step):
                     hint=f"run `sudo apt remove {' '.join(foreign)}` first",
                 )
             if cache.get_changes():
-                transaction.commit(host, cache, progress)
+                # A menu that still names a kernel which is gone must not outlive the kernel.
+                kernels = any(name.startswith("linux-image") for name, _ in saved["new"])
+                transaction.commit(host, cache, progress, hold_menu=not kernels)
         _restore_marks(host, saved)
         ours = {name.partition(":")[0] for name, _ in saved["new"]}
         for name in host.names(ARCHIVES):

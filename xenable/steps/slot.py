@@ -68,6 +68,8 @@ class FillSlot(Step):
         return {}
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
+        if self.is_done(host):
+            return
         snippet = data_file(SNIPPET).read_bytes()
         slot = free_slot(_environment(host))
         fill_slot(host, slot, snippet=snippet, deadline=self.deadline, hold=self.hold)
@@ -103,7 +105,8 @@ class Arm(Step):
         return {}
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
-        trial.arm(host, free_slot(_environment(host)))
+        if not self.is_done(host):
+            trial.arm(host, free_slot(_environment(host)))
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
         return ()

@@ -19,6 +19,7 @@ import apt.cache
 import apt.progress.base
 import apt_pkg
 
+from xenable.datafiles import data_file
 from xenable.errors import XenableError
 from xenable.host import ENVIRONMENT, CommandError, Host
 from xenable.model import Progress
@@ -29,6 +30,9 @@ LOCKS = (
     Path("/var/lib/dpkg/lock"),
     Path("/var/cache/apt/archives/lock"),
 )
+HOLD = "hold/update-grub"
+"""Stands in for update-grub while packages come and go."""
+
 LOCK_PATIENCE = 60.0
 """Seconds to wait for another package manager."""
 
@@ -171,12 +175,15 @@ def download(cache: apt.cache.Cache, progress: Progress) -> None:
         ) from e
 
 
-def commit(host: Host, cache: apt.cache.Cache, progress: Progress) -> None:
-    """Do what is marked and downloaded, in one transaction. Errors: XenableError."""
+def commit(host: Host, cache: apt.cache.Cache, progress: Progress, *, hold_menu: bool) -> None:
+    """Do what is marked and downloaded, in one transaction. Errors: XenableError.
+
+    hold_menu keeps package scripts from running update-grub: whoever asks for that makes the menu afterwards.
+    """
     host.make_folder(LOG.parent)
     host.append(LOG, time.strftime("== %Y-%m-%d %H:%M:%S\n").encode())
     before = len(host.read(LOG))
-    work = _Work(progress, host.path(LOG))
+    work = _Work(progress, host.path(LOG), hold_menu)
     try:
         cache.commit(apt.progress.base.AcquireProgress(), work)
     except (SystemError, OSError, apt.cache.FetchFailedException) as e:
@@ -212,27 +219,47 @@ class _Download(apt.progress.base.AcquireProgress):
 class _Work(apt.progress.base.InstallProgress):
     """Runs dpkg in a child whose output goes to our log, and passes on how far it is."""
 
-    def __init__(self, progress: Progress, log: Path) -> None:
+    def __init__(self, progress: Progress, log: Path, hold_menu: bool) -> None:
         super().__init__()
         self._tell = progress
         self._log = log
+        self._environment = {**ENVIRONMENT, **NEVER_ASK}
+        if hold_menu:
+            self._environment["PATH"] = f"{data_file(HOLD).parent}:{ENVIRONMENT['PATH']}"
+        self._unread = b""
+        self._percent = 0.0
         self.errors: list[str] = []
 
     def fork(self) -> int:
         pid = os.fork()
         if pid == 0:
-            os.environ.update({**ENVIRONMENT, **NEVER_ASK})
+            os.environ.update(self._environment)
             nothing = os.open(os.devnull, os.O_RDONLY)
             log = os.open(self._log, os.O_WRONLY | os.O_APPEND)
             for source, target in ((nothing, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
         return pid
 
-    def status_change(self, pkg: str, percent: float, status: str) -> None:
-        self._tell(DOWNLOAD_SHARE + (1.0 - DOWNLOAD_SHARE) * min(percent / 100.0, 1.0), status)
+    def update_interface(self) -> None:
+        """Read all there is of apt's `pmstatus:package:percent:text` lines; the base class reads one a call
+        and leaves the last ones, an error perhaps, unread."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.statusfd, 1 << 16):
+                self._unread += data
+        *lines, self._unread = self._unread.split(b"\n")
+        for line in lines:
+            words = line.decode("utf-8", "replace").split(":", 3)
+            if len(words) == 4 and words[0] == "pmstatus":
+                with contextlib.suppress(ValueError):
+                    self._percent = max(self._percent, min(float(words[2]), 100.0))
+                self._tell(DOWNLOAD_SHARE + (1.0 - DOWNLOAD_SHARE) * self._percent / 100.0, words[3].strip())
+            elif len(words) == 4 and words[0] == "pmerror":
+                self.errors.append(f"{Path(words[1]).name}: {words[3].strip()}")
 
-    def error(self, pkg: str, errormsg: str) -> None:
-        self.errors.append(f"{pkg}: {errormsg}")
+    def wait_child(self) -> int:
+        status = super().wait_child()
+        self.update_interface()
+        return status
 
 
 def _reason(e: CommandError) -> str:

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one door: whole files or none, and errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xenable.errors import XenableError
+from xenable.host import Host
+
+
+def failing(code: int) -> Any:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("call", ["fchmod", "fsync", "rename"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    host = Host(tmp_path)
+    host.write("/file", b"old", mode=0o640)
+    monkeypatch.setattr(os, call, failing(errno.ENOSPC))
+    with pytest.raises(XenableError, match="cannot write /file: No space left on device") as caught:
+        host.write("/file", b"new")
+    assert "free some space" in caught.value.hint
+    assert host.read("/file") == b"old" and host.names("/") == ("file",)
+
+
+def test_a_write_gives_all_that_was_asked_for(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    (tmp_path / ".file.xenable-new").write_bytes(b"left by a kill, and longer than what comes")
+    attributes = {"user.note": b"a\0b"}
+    owner = (os.geteuid(), os.getegid())
+    host.write("/file", b"x", mode=0o604, owner=owner, xattrs=attributes, mtime_ns=123_456_789)
+    info = host.stat("/file")
+    assert info is not None and info.st_mode & 0o7777 == 0o604 and info.st_mtime_ns == 123_456_789
+    assert host.read("/file") == b"x" and host.xattrs("/file") == attributes
+    assert host.names("/") == ("file",)
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"), [(errno.EROFS, "read-only"), (errno.EACCES, "as root"), (errno.EPERM, "lsattr")]
+)
+def test_hints_of_write_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, hint: str
+) -> None:
+    monkeypatch.setattr(os, "open", failing(code))
+    for act in (Host(tmp_path).write, Host(tmp_path).append):
+        with pytest.raises(XenableError, match=f"cannot write /f: {os.strerror(code)}") as caught:
+            act("/f", b"")
+        assert hint in caught.value.hint
+
+
+def test_an_append_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(tmp_path)
+    host.append("/log", b"one\n")
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, data[:2]))
+    with pytest.raises(XenableError, match="No space left"):
+        host.append("/log", b"two\n")
+    assert host.read("/log") == b"one\n"
+
+
+def test_remove_takes_what_a_kill_left(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    (tmp_path / ".file.xenable-new").touch()
+    host.remove("/file")
+    assert host.names("/") == ()
+    host.remove("/no/such/folder/file")
+    host.make_folder("/full/inner")
+    with pytest.raises(XenableError, match="cannot remove /full: Directory not empty"):
+        host.remove("/full")
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.symlink("/link", "nowhere")
+    host.symlink("/link", "elsewhere")
+    assert host.exists("/link") and host.link_target("/link") == "elsewhere"
+    host.write("/link", b"a file now")
+    assert host.link_target("/link") == "" and host.names("/") == ("link",)
+
+
+def test_overwrite_keeps_the_inode_and_the_length(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write("/block", b"1234")
+    before = host.stat("/block")
+    host.overwrite("/block", b"abcd")
+    after = host.stat("/block")
+    assert before is not None and after is not None and before.st_ino == after.st_ino
+    with pytest.raises(XenableError, match="not 3 bytes long"):
+        host.overwrite("/block", b"abc")
+    assert host.read("/block") == b"abcd"
+
+
+def test_a_folder_runs_no_command(tmp_path: Path) -> None:
+    with pytest.raises(XenableError, match=r"cannot run reboot: .* is a folder"):
+        Host(tmp_path).run(["reboot"])
+
+
+def test_only_one_at_a_time(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    with host.lock():
+        with pytest.raises(XenableError, match=f"process {os.getpid()}") as caught, host.lock():
+            pass
+        assert "wait" in caught.value.hint
+    with host.lock():
+        pass
+
+
+@pytest.mark.realtool
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        (["/no/such/program"], 127, "not found"),
+        (["/etc"], 126, "may not be executed"),
+        (["sh", "-c", "echo reason >&2; exit 3"], 3, "reason"),
+        (["sleep", "5"], 124, "no answer within 0.1 s"),
+    ],
+)
+def test_commands_that_fail(command: list[str], code: int, words: str) -> None:
+    assert Host().run(command, check=False, timeout=0.1 if code == 124 else 20).code == code
+    with pytest.raises(XenableError, match=words) as caught:
+        Host().run(command, timeout=0.1 if code == 124 else 20)
+    assert f"exit status {code}" in caught.value.hint
+
+
+@pytest.mark.realtool
+def test_commands_speak_plain_english_and_read_nothing() -> None:
+    result = Host().run(["sh", "-c", "cat; echo $LC_ALL $NAME"], env={"NAME": "value"})
+    assert result.stdout == "C.UTF-8 value\n"
