@@ -47,7 +47,7 @@ def start(
 def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> None:
     """Finish what an interrupted apply left; when nothing is left, start another trial.
 
-    A machine that is on trial, or that passed, is left alone. Errors: XenableError.
+    A machine that is on trial, or whose newest pair passed, is left alone. Errors: XenableError.
     """
     with host.lock():
         journal.repair_tail(host)
@@ -56,7 +56,7 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
         if any(record.state is not EntryState.DONE for record in records):
             engine.apply(host, records, listener)
-        elif trial.status(host).state not in (Status.TRYING, Status.CONFIRMED):
+        elif not trial.on_course(host) or trial.status(host).state is Status.ARMED:
             engine.repeat(host, trial_steps(config), listener)
 
 

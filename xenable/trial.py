@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from xenable import health, journal
 from xenable.boot.environment import Environment, environment_folder, read_environment, write_environment
-from xenable.boot.slots import SLOTS, slot_folder, verify_slot
+from xenable.boot.slots import MENU, SLOTS, listed_pairs, slot_folder, verify_slot
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.model import EntryState, Status
@@ -63,7 +63,7 @@ def status(host: Host) -> TrialStatus:
         records = journal.read_journal(host)
     except XenableError as e:
         return _answer(host, Status.NATIVE, f"{e.message}; {e.hint}", xen, None)
-    env = _environment(host)
+    env = environment(host)
     half = _half_done(records)
     if env is None:
         reason = half or (
@@ -74,7 +74,7 @@ def status(host: Host) -> TrialStatus:
     if xen and env.trying:
         return _answer(host, Status.TRYING, _trying(trial), xen, env)
     if xen and env.default:
-        return _answer(host, Status.CONFIRMED, half or "Xen passed its trial and is the default", xen, env)
+        return _answer(host, Status.CONFIRMED, half or _confirmed(host, env), xen, env)
     if env.try_slot:
         return _answer(host, Status.ARMED, half or "the next reset boots Xen once, as a trial", xen, env)
     if not xen and env.trying:
@@ -134,6 +134,28 @@ def _half_done(records: tuple[journal.Record, ...]) -> str:
     return ""
 
 
+def newest_pair_differs(host: Host, slot: str) -> bool:
+    """Whether the menu's first pair is another than the one in a slot, by name or by content.
+
+    A security update often brings other bytes under the same name; they have not been tried.
+    """
+    newest = next(iter(listed_pairs(host.text(MENU))), None)
+    if newest is None:
+        return False
+    if newest.id != _manifest(host, slot).get("id"):
+        return True
+    files = ((newest.xen, "xen"), (newest.kernel, "vmlinuz"))
+    return not all(host.same_content(path, slot_folder(slot) / name) for path, name in files)
+
+
+def _confirmed(host: Host, env: Environment) -> str:
+    if env.try_slot:
+        return f"Xen is the default; the next reset tries slot {env.try_slot} once"
+    if newest_pair_differs(host, env.default):
+        return "Xen is the default; a newer Xen or kernel is here: `xenable apply` tries it"
+    return "Xen passed its trial and is the default"
+
+
 def _trying(trial: Trial | None) -> str:
     if trial is None:
         return "this is the trial boot; the gate has not looked yet"
@@ -145,9 +167,13 @@ def _trying(trial: Trial | None) -> str:
     )
 
 
-def _environment(host: Host) -> Environment | None:
+def environment(host: Host) -> Environment | None:
+    """What the block says; None when there is none, or when it is damaged: GRUB then boots native."""
     folder = environment_folder(host)
-    return read_environment(host, folder) if folder else None
+    try:
+        return read_environment(host, folder) if folder else None
+    except XenableError:
+        return None
 
 
 # ---------------------------------------------------------------------------------------------- diagnosis
@@ -247,10 +273,20 @@ def _manifest(host: Host, slot: str) -> dict[str, object]:
 # ---------------------------------------------------------------------------------------- arm and confirm
 
 
+def on_course(host: Host) -> bool:
+    """Whether a trial is armed or runs, or the newest pair has passed one: nothing is left to arm."""
+    env = environment(host)
+    if env is None:
+        return False
+    if env.try_slot or (env.trying and running_xen(host)):
+        return True
+    return bool(env.default) and env.trying != env.default and not newest_pair_differs(host, env.default)
+
+
 def arm(host: Host, slot: str) -> None:
     """Make the next reset boot a slot once. Errors: XenableError when there is no environment block."""
     folder = environment_folder(host)
-    env = read_environment(host, folder) if folder else None
+    env = environment(host)
     if env is None:
         raise XenableError("cannot arm the trial boot: there is no environment block that GRUB can write")
     health.write_before(host, health.look_around(host))
@@ -261,7 +297,7 @@ def arm(host: Host, slot: str) -> None:
 def disarm(host: Host) -> None:
     """Make the next reset boot native, whatever was armed or confirmed. The first act of every revert."""
     folder = environment_folder(host)
-    if folder and read_environment(host, folder) not in (None, Environment()):
+    if folder and environment(host) != Environment():
         write_environment(host, folder, Environment())
 
 
@@ -271,7 +307,7 @@ def accept(host: Host) -> None:
     A power cut between the two leaves a default that is guarded again at its next boot.
     """
     folder = environment_folder(host)
-    env = read_environment(host, folder) if folder else None
+    env = environment(host)
     if env is None:
         raise XenableError("cannot confirm: there is no environment block that GRUB can write")
     if env.trying:

@@ -62,4 +62,4 @@ def run(lab: Lab) -> None:
 def native_part(menu: str) -> str:
     """The menu without the sections of the Xen generators."""
     section = r"^### BEGIN /etc/grub.d/(90_xenable|20_linux_xen) ###\n.*?^### END [^\n]*\n\n?"
-    return re.sub(section, "", menu, flags=re.M | re.S)
+    return re.sub(section, "", menu, flags=re.M | re.S).rstrip("\n")

@@ -191,3 +191,41 @@ def test_a_trial_record_comes_back_as_it_was(host: Host) -> None:
     one = record(missing=("a", "b"), reason="x")
     trial.write_trial(host, one)
     assert trial.read_trial(host) == one
+
+
+def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:
+    """A confirmed slot a, and a menu whose first pair has the same names."""
+    entry = (
+        "menuentry 'x' $menuentry_id_option 'xenable-4.20-amd64-6.12.9' {\n"
+        'multiboot2 "($xenable_boot)"/boot/xen-4.20-amd64.gz placeholder $xenable_efi\n'
+        'module2 "($xenable_boot)"/boot/vmlinuz-6.12.9 placeholder root=UUID=1 ro\n'
+        'module2 --nounzip "($xenable_boot)"/boot/initrd.img-6.12.9\n}\n'
+    )
+    host.make_folder("/boot/xenable/a")
+    host.write("/boot/grub/grub.cfg", entry.encode())
+    for name, data in (("xen-4.20-amd64.gz", b"xen"), ("vmlinuz-6.12.9", b"kernel")):
+        host.write(f"/boot/{name}", data)
+    host.write("/boot/xenable/a/xen", b"xen")
+    host.write("/boot/xenable/a/vmlinuz", kernel)
+    host.write("/boot/xenable/a/manifest.json", b'{"id": "xenable-4.20-amd64-6.12.9"}')
+    write_environment(host, GRUB, Environment(default="a"))
+    under_xen(host)
+
+
+def test_an_untried_update_is_said_and_can_be_armed(host: Host) -> None:
+    frozen_pair(host)
+    assert "passed its trial" in trial.status(host).reason
+    assert trial.on_course(host)
+    host.write("/boot/vmlinuz-6.12.9", b"other bytes, same name")
+    assert "a newer Xen or kernel is here" in trial.status(host).reason
+    assert not trial.on_course(host)
+    write_environment(host, GRUB, Environment(default="a", try_slot="b"))
+    assert "the next reset tries slot b once" in trial.status(host).reason
+    assert trial.on_course(host)
+
+
+def test_a_damaged_block_counts_as_none_and_is_replaced_by_disarm(host: Host) -> None:
+    host.write("/boot/grub/xenable.env", b"garbage")
+    assert trial.status(host).next_boot == "native"
+    trial.disarm(host)
+    assert read_environment(host, GRUB) == Environment()

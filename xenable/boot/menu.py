@@ -41,11 +41,15 @@ class MenuInputs:
     root_without_initrd: str
     recovery: bool
     submenu: bool
+    native_default: str = ""
+    """Id or path of the native entry that stays the default; empty where the first one is it anyway."""
 
 
 def render(inputs: MenuInputs) -> str:
     """The whole text. Errors: XenableError for a word or a path that has a control character."""
-    return "\n".join((*_head(inputs), *_FUNCTIONS, *_CHOICE, *_slots(inputs), *_pairs(inputs), ""))
+    return "\n".join(
+        (*_head(inputs), *_FUNCTIONS, *_native(inputs), *_CHOICE, *_slots(inputs), *_pairs(inputs), "")
+    )
 
 
 # --------------------------------------------------------------------------- finding the block and the slots
@@ -112,6 +116,15 @@ come back here for ever when the block can't be written."""
 
 
 # --------------------------------------------------------------------------------- the choice of the default
+
+
+def _native(inputs: MenuInputs) -> Iterator[str]:
+    """A kernel that came for dom0 only must not become the native default because it sorts first."""
+    if inputs.native_default:
+        yield ""
+        yield 'if [ "$default" = 0 -o "$default" = "" ]; then'
+        yield f"\tset default={quote(inputs.native_default)}"
+        yield "fi"
 
 
 _CHOICE = """\
@@ -193,7 +206,8 @@ def _entry(title: str, id: str, option: str = "") -> str:
 
 
 def _system(inputs: MenuInputs) -> str:
-    return f"{inputs.distributor} GNU/Linux".strip()
+    # Debian 13 has "Debian GNU/Linux" in GRUB_DISTRIBUTOR, Debian 12 and Ubuntu the first word only.
+    return f"{inputs.distributor.removesuffix('GNU/Linux').strip()} GNU/Linux".strip()
 
 
 def _device_path(inputs: MenuInputs, path: str) -> str:

@@ -36,10 +36,14 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
 
     Errors: XenableError when dom0's memory can't be worked out.
     """
+    late = settings_late(hypervisor_arguments(facts, config), native_flavour(facts))
     return (
         Menu(),
         WriteFile(path=SETTINGS_EARLY, content=settings_early()),
-        WriteFile(path=SETTINGS_LATE, content=settings_late(hypervisor_arguments(facts, config))),
+        WriteFile(
+            path=SETTINGS_LATE,
+            content=late,
+        ),
         # GRUB's own generator lists files that are no hypervisor and repeats ids; ours takes its place.
         StatOverride(path=STOCK_GENERATOR, mode=0o644),
         WriteFile(path=GENERATOR, content=generator_script(), mode=0o755),
@@ -48,7 +52,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
             names=package_names(facts),
             recommended=tuple(candidate.name for candidate in facts.packages.recommended),
         ),
-        RefreshMenu(entry_ids=("xenable-a", "xenable-b")),
+        RefreshMenu(entry_ids=("xenable-a", "xenable-b"), adds_kernel=adds_kernel(facts)),
         EnableUnit(unit=GATE),
         *trial_steps(config),
     )
@@ -65,6 +69,12 @@ def package_names(facts: Facts) -> tuple[str, ...]:
     if adds_kernel(facts) and facts.packages.kernel:
         names.append(facts.packages.kernel.name)
     return tuple(names)
+
+
+def native_flavour(facts: Facts) -> str:
+    """Flavour of the kernels that stay the native default when dom0 needs another; else empty."""
+    running = next((kernel.flavour for kernel in facts.kernels if kernel.running), "")
+    return running if adds_kernel(facts) else ""
 
 
 def hypervisor_arguments(facts: Facts, config: Config) -> str:

@@ -19,9 +19,18 @@ def settings_early() -> str:
     )
 
 
-def settings_late(arguments: str) -> str:
-    """Sourced after all others: what Xenable asks of the hypervisor, before what the administrator set."""
-    return MARK + f'GRUB_CMDLINE_XEN_DEFAULT="{arguments} ${{GRUB_CMDLINE_XEN_DEFAULT}}"\n'
+def settings_late(arguments: str, native_flavour: str = "") -> str:
+    """Sourced after all others: what Xenable asks of the hypervisor, before what the administrator set.
+
+    native_flavour: of the kernels that stay the native default (cloud-amd64), where dom0 needs another.
+    """
+    text = MARK + f'GRUB_CMDLINE_XEN_DEFAULT="{arguments} ${{GRUB_CMDLINE_XEN_DEFAULT}}"\n'
+    if native_flavour:
+        text += (
+            "# The kernel that came for dom0 must not become the native default.\n"
+            f"export XENABLE_NATIVE_FLAVOUR={native_flavour}\n"
+        )
+    return text
 
 
 def generator_script() -> str:

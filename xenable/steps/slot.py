@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from xenable import trial
 from xenable.boot.commandline import DEADLINE, HOLD
-from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.slots import (
     MENU,
     fill_slot,
@@ -21,7 +20,7 @@ from xenable.boot.slots import (
 )
 from xenable.datafiles import data_file
 from xenable.host import Host
-from xenable.model import Obstacle, Preview, Progress, Status
+from xenable.model import Obstacle, Preview, Progress
 from xenable.steps.base import Saved, Step
 
 SNIPPET = "initramfs/deadman.sh"
@@ -42,7 +41,7 @@ class FillSlot(Step):
         return "freeze hypervisor, kernel and initrd for the trial"
 
     def preview(self, host: Host) -> Preview:
-        slot = free_slot(_environment(host))
+        slot = free_slot(trial.environment(host))
         word = "then a person says `xenable confirm`" if self.hold else "then Xen becomes the default"
         return Preview(
             title=self.title(),
@@ -52,7 +51,7 @@ class FillSlot(Step):
         )
 
     def is_done(self, host: Host) -> bool:
-        slot = free_slot(_environment(host))
+        slot = free_slot(trial.environment(host))
         pair = next(iter(listed_pairs(host.text(MENU))), None)
         if pair is None or verify_slot(host, slot):
             return False
@@ -71,7 +70,7 @@ class FillSlot(Step):
         if self.is_done(host):
             return
         snippet = data_file(SNIPPET).read_bytes()
-        slot = free_slot(_environment(host))
+        slot = free_slot(trial.environment(host))
         fill_slot(host, slot, snippet=snippet, deadline=self.deadline, hold=self.hold)
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
@@ -99,14 +98,14 @@ class Arm(Step):
         )
 
     def is_done(self, host: Host) -> bool:
-        return trial.status(host).state in (Status.ARMED, Status.TRYING, Status.CONFIRMED)
+        return trial.on_course(host)
 
     def save(self, host: Host) -> Saved:
         return {}
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         if not self.is_done(host):
-            trial.arm(host, free_slot(_environment(host)))
+            trial.arm(host, free_slot(trial.environment(host)))
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
         return ()
@@ -115,8 +114,3 @@ class Arm(Step):
         trial.disarm(host)
         # A dom0 on trial would be reset in the middle of what follows.
         trial.stop_dead_man(host)
-
-
-def _environment(host: Host) -> Environment | None:
-    folder = environment_folder(host)
-    return read_environment(host, folder) if folder else None

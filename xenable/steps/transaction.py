@@ -178,7 +178,7 @@ def download(cache: apt.cache.Cache, progress: Progress) -> None:
 def commit(host: Host, cache: apt.cache.Cache, progress: Progress, *, hold_menu: bool) -> None:
     """Do what is marked and downloaded, in one transaction. Errors: XenableError.
 
-    hold_menu keeps package scripts from running update-grub: whoever asks for that makes the menu afterwards.
+    hold_menu keeps package scripts from running update-grub: whoever asks for it makes the menu later.
     """
     host.make_folder(LOG.parent)
     host.append(LOG, time.strftime("== %Y-%m-%d %H:%M:%S\n").encode())

@@ -24,7 +24,7 @@ NATIVE = (
 OURS = "\n### BEGIN /etc/grub.d/90_xenable ###\n{}### END /etc/grub.d/90_xenable ###\n"
 ENTRY = "menuentry 'Xen' $menuentry_id_option '{}' {{\n}}\n"
 
-lines = st.text(st.characters(exclude_characters="#"), max_size=60)
+lines = st.text(st.characters(codec="utf-8", exclude_characters="#"), max_size=60)
 
 
 @given(lines, lines)
