@@ -13,7 +13,7 @@ from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.steps import menu
 from xenable.steps.files import WriteFile
-from xenable.steps.menu import RefreshMenu, native_part
+from xenable.steps.menu import RefreshMenu, kernel_entries, native_part
 from xenable.steps.statoverride import StatOverride
 from xenable.steps.units import EnableUnit
 
@@ -115,3 +115,21 @@ def test_a_unit_is_enabled_when_all_its_links_are_there(tmp_path: Path) -> None:
     with pytest.raises(XenableError, match="it is masked") as caught:
         step.do(host, {}, lambda fraction, text: None)
     assert "systemctl unmask u.service" in caught.value.hint
+
+
+ENTRY = """submenu 'Advanced' $menuentry_id_option 'gnulinux-advanced-1' {{
+\tmenuentry 'Linux {0}' --class gnu $menuentry_id_option 'gnulinux-{0}-advanced-1' {{
+\t\tif [ x$grub_platform = xxen ]; then insmod xzio; fi
+\t\tlinux\t/vmlinuz-{0} root=UUID=1 ro {1}
+\t}}
+}}
+"""
+
+
+def test_a_kernel_that_comes_leaves_the_entries_of_the_others_alone() -> None:
+    before = ENTRY.format("6.12.9-cloud-amd64", "quiet").encode()
+    both = ENTRY.format("6.12.9-amd64", "quiet").encode() + before
+    changed = ENTRY.format("6.12.9-cloud-amd64", "verbose").encode()
+    assert len(kernel_entries(before)) == 1
+    assert kernel_entries(before) < kernel_entries(both)
+    assert not kernel_entries(before) <= kernel_entries(changed)
