@@ -28,12 +28,6 @@ CONVERTIBLE = (
     "docker-ufw",
     "ubuntu2404-uefi-lvm",
 )
-    "debian12-bios",
-    "debian13-cloud-kernel",
-    "debian13-uefi",
-    "docker-ufw",
-    "ubuntu2404-uefi-lvm",
-)
 
 
 def facts_of(name: str) -> Facts:

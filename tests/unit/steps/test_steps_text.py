@@ -117,7 +117,7 @@ def test_a_unit_is_enabled_when_all_its_links_are_there(tmp_path: Path) -> None:
     assert "systemctl unmask u.service" in caught.value.hint
 
 
-ENTRY = """submenu 'Advanced' $menuentry_id_option 'gnulinux-advanced-1' {{
+KERNEL = """submenu 'Advanced' $menuentry_id_option 'gnulinux-advanced-1' {{
 \tmenuentry 'Linux {0}' --class gnu $menuentry_id_option 'gnulinux-{0}-advanced-1' {{
 \t\tif [ x$grub_platform = xxen ]; then insmod xzio; fi
 \t\tlinux\t/vmlinuz-{0} root=UUID=1 ro {1}
@@ -127,9 +127,9 @@ ENTRY = """submenu 'Advanced' $menuentry_id_option 'gnulinux-advanced-1' {{
 
 
 def test_a_kernel_that_comes_leaves_the_entries_of_the_others_alone() -> None:
-    before = ENTRY.format("6.12.9-cloud-amd64", "quiet").encode()
-    both = ENTRY.format("6.12.9-amd64", "quiet").encode() + before
-    changed = ENTRY.format("6.12.9-cloud-amd64", "verbose").encode()
+    before = KERNEL.format("6.12.9-cloud-amd64", "quiet").encode()
+    both = KERNEL.format("6.12.9-amd64", "quiet").encode() + before
+    changed = KERNEL.format("6.12.9-cloud-amd64", "verbose").encode()
     assert len(kernel_entries(before)) == 1
     assert kernel_entries(before) < kernel_entries(both)
     assert not kernel_entries(before) <= kernel_entries(changed)
