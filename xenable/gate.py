@@ -14,6 +14,7 @@ from dataclasses import replace
 from xenable import health, trial
 from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.environment import environment_folder, read_environment
+from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Status
 from xenable.trial import Trial
@@ -51,6 +52,8 @@ def judge(host: Host) -> None:
     if env is None or not env.trying:
         trial.stop_dead_man(host)
         return
+    if deadline:
+        guard(host, deadline)
     confirmed = env.trying == env.default
     before = health.read_before(host)
     record = Trial(
@@ -83,6 +86,14 @@ def judge(host: Host) -> None:
             give_up(host, replace(record, seconds=seconds))
             return
         time.sleep(PAUSE)
+
+
+def guard(host: Host, deadline: int) -> None:
+    """Make sure that the dead-man runs; without it the gate's own clock is all there is: that is said."""
+    try:
+        trial.ensure_dead_man(host, deadline - _uptime(host))
+    except XenableError as e:
+        _say(f"the dead-man does not run: {e.message}")
 
 
 def give_up(host: Host, record: Trial) -> None:

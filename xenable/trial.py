@@ -19,6 +19,7 @@ from xenable.host import STATE, Host
 from xenable.model import EntryState, Status
 
 TRIAL = STATE / "trial.json"
+WATCHDOGS = "/sys/class/watchdog"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,9 +344,25 @@ def confirm(host: Host) -> TrialStatus:
 
 def stop_dead_man(host: Host) -> None:
     """Stop the Xen domain watchdog that the initrd opened: a V before close (the kernel's "magic close")."""
-    for name in host.names("/sys/class/watchdog"):
-        if "xen" in host.text(f"/sys/class/watchdog/{name}/identity").lower():
-            host.poke(f"/dev/{name}", b"V")
+    for name in xen_watchdogs(host):
+        host.poke(f"/dev/{name}", b"V")
+
+
+def ensure_dead_man(host: Host, seconds: int) -> None:
+    """Start the dead-man from user space where the initrd could not. Errors: XenableError."""
+    if any(host.text(f"{WATCHDOGS}/{name}/state").strip() == "active" for name in xen_watchdogs(host)):
+        return
+    host.run(["modprobe", "-r", "xen_wdt"], check=False)
+    host.run(["modprobe", "xen_wdt", f"timeout={max(seconds, 30)}"])
+    for name in xen_watchdogs(host):
+        # Opened and closed without a V: it counts from here.
+        host.poke(f"/dev/{name}", b" ")
+
+
+def xen_watchdogs(host: Host) -> tuple[str, ...]:
+    """Names of the watchdog devices that are Xen's (identity in drivers/watchdog/xen_wdt.c)."""
+    names = host.names(WATCHDOGS)
+    return tuple(n for n in names if host.text(f"{WATCHDOGS}/{n}/identity").strip() in ("xen_wdt", "wdt"))
 
 
 # ------------------------------------------------------------------------------------------- trial record

@@ -27,15 +27,18 @@ xenable_arm() (
 		;;
 	esac
 
-	if [ -f /xenable-xen_wdt.ko ]; then
-		if command -v insmod >/dev/null 2>&1; then
-			error=$(insmod /xenable-xen_wdt.ko "timeout=$deadline" 2>&1)
-		else
-			# Both kmod and busybox go by the name they are called with.
-			ln -s "$(command -v modprobe)" /xenable-insmod 2>/dev/null
-			error=$(PATH=/ /xenable-insmod /xenable-xen_wdt.ko "timeout=$deadline" 2>&1)
-		fi
+	insert=insmod
+	if ! command -v insmod >/dev/null 2>&1; then
+		# Both kmod and busybox go by the name they are called with.
+		ln -s "$(command -v modprobe)" /insmod 2>/dev/null
+		insert=/insmod
 	fi
+	for module in /xenable-needed-*.ko; do
+		# The initrd may have loaded it already.
+		[ ! -f "$module" ] || $insert "$module" 2>/dev/null
+	done
+	error="no driver"
+	[ ! -f /xenable-xen_wdt.ko ] || error=$($insert /xenable-xen_wdt.ko "timeout=$deadline" 2>&1)
 
 	for watchdog in /sys/class/watchdog/watchdog*; do
 		identity=

@@ -42,6 +42,7 @@ def run(lab: Lab) -> None:
             say(f"{answer['versions']}")
             must(answer["running"] == "xen" and answer["next_boot"] == "xen", "it runs and boots Xen")
             is_dom0(vm)
+            must("xenable: dead-man armed" in vm.serial(), "the initrd armed the dead-man")
         with step("the next reboot stays in Xen"):
             reboot(vm)
             wait_state(vm, "confirmed", 240)

@@ -16,6 +16,7 @@ from xenable.health import Before
 from xenable.host import Host, Result, StrPath
 
 GRUB = "/boot/grub"
+WATCHDOG = "/sys/class/watchdog/watchdog1"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ def host(tmp_path: Path) -> Host:
     host.write("/proc/cmdline", b"root=UUID=1 ro xenable.deadline=100\n")
     host.write("/proc/sys/kernel/random/boot_id", b"1234\n")
     host.write("/sys/hypervisor/type", b"xen\n")
+    for folder in (WATCHDOG, "/dev"):
+        host.make_folder(folder)
+    host.write(f"{WATCHDOG}/identity", b"xen_wdt\n")
+    host.write(f"{WATCHDOG}/state", b"active\n")
+    host.write("/dev/watchdog1", b"")
     write_environment(host, GRUB, Environment(trying="a", stage="started"))
     return host
 
@@ -199,3 +205,22 @@ def test_on_native_without_a_trial_nothing_is_written(native: Host) -> None:
     write_environment(native, GRUB, Environment(default="a"))
     gate.run_gate(native)
     assert trial.read_trial(native) is None
+
+
+def test_a_dead_man_that_the_initrd_did_not_start_is_started(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ())
+    host.write(f"{WATCHDOG}/state", b"inactive\n")
+    gate.guard(host, 100)
+    assert ran == [["modprobe", "-r", "xen_wdt"], ["modprobe", "xen_wdt", "timeout=80"]]
+    assert host.read("/dev/watchdog1") == b" "
+
+
+def test_a_dead_man_that_runs_is_left_alone(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = commands(monkeypatch)
+    gate.guard(host, 100)
+    assert ran == []

@@ -155,7 +155,7 @@ def test_accept_makes_the_slot_the_default_and_stops_the_dead_man(host: Host) ->
     host.make_folder("/sys/class/watchdog/watchdog1")
     host.make_folder("/dev")
     host.write("/sys/class/watchdog/watchdog0/identity", b"iTCO_wdt\n")
-    host.write("/sys/class/watchdog/watchdog1/identity", b"Xen Guest Watchdog\n")
+    host.write("/sys/class/watchdog/watchdog1/identity", b"xen_wdt\n")
     host.write("/dev/watchdog0", b"")
     host.write("/dev/watchdog1", b"")
     trial.accept(host)

@@ -20,6 +20,8 @@ from xenable.host import Host
 ALIGNMENT = 512
 MODULE = "xenable-xen_wdt.ko"
 """In the root of the initrd, where a folder is for certain."""
+NEEDED = "xenable-needed-{}.ko"
+"""Modules that it needs, in the order of loading."""
 HOOKS = ("conf/conf.d/zz-xenable", "usr/lib/dracut/hooks/cmdline/00-xenable.sh")
 """The snippet, for initramfs-tools and for dracut. No folders are made for them: where the other program
 made the initrd the kernel passes over the file, and a folder in place of a link would do harm."""
@@ -55,27 +57,28 @@ def append_archive(initrd: bytes, archive: bytes) -> bytes:
     return initrd + bytes(-len(initrd) % ALIGNMENT) + archive
 
 
-def deadman_archive(snippet: bytes, module: bytes | None) -> bytes:
-    """The archive for a kernel; no module where its driver is built in."""
+def deadman_archive(snippet: bytes, modules: Sequence[bytes]) -> bytes:
+    """The archive for a kernel. modules: in the order of loading, the driver last; none if it is built in."""
     members = [Member(path=path, data=snippet) for path in HOOKS]
-    if module is not None:
-        members.append(Member(path=MODULE, data=module))
+    members += [Member(path=NEEDED.format(n), data=module) for n, module in enumerate(modules[:-1])]
+    members += [Member(path=MODULE, data=module) for module in modules[-1:]]
     return cpio_archive(members)
 
 
-def watchdog_module(host: Host, version: str) -> bytes | None:
-    """xen_wdt.ko of a kernel, unpacked; None when the driver is built in.
+def watchdog_modules(host: Host, version: str) -> tuple[bytes, ...]:
+    """xen_wdt.ko of a kernel, unpacked, behind the modules it needs; none when the driver is built in.
 
     Errors: XenableError when the kernel has no such driver: then nothing would end a dom0 that hangs.
     """
     folder = f"/lib/modules/{version}"
     for line in host.text(f"{folder}/modules.dep").splitlines():
-        path = line.partition(":")[0]
+        path, _, needed = line.partition(":")
         if path.rpartition("/")[2].startswith("xen_wdt.ko"):
-            full = path if path.startswith("/") else f"{folder}/{path}"
-            return _unpack(host, full)
+            # What has to be loaded first stands last: so depmod(8) writes it and modprobe(8) reads it.
+            files = (*reversed(needed.split()), path)
+            return tuple(_unpack(host, f if f.startswith("/") else f"{folder}/{f}") for f in files)
     if any(line.endswith("/xen_wdt.ko") for line in host.text(f"{folder}/modules.builtin").splitlines()):
-        return None
+        return ()
     raise XenableError(
         f"cannot make the dead-man: kernel {version} has no driver for Xen's watchdog (xen_wdt)",
         hint="install the distribution's generic kernel",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xenable.boot.commandline import dom0_arguments, serial_consoles
-from xenable.boot.deadman import append_archive, deadman_archive, watchdog_module
+from xenable.boot.deadman import append_archive, deadman_archive, watchdog_modules
 from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.menu import SLOTS
 from xenable.boot.script import load_text
@@ -147,7 +147,7 @@ def fill_slot(
             "cannot fill a slot: the boot menu has no entry with a hypervisor and a kernel that fit",
             hint="run `sudo update-grub` and read what it says",
         )
-    archive = deadman_archive(snippet, watchdog_module(host, pair.kernel_version))
+    archive = deadman_archive(snippet, watchdog_modules(host, pair.kernel_version))
     initrd = append_archive(host.read(pair.initrd), archive)
     new, old = FOLDER / f".new-{slot}", FOLDER / f".old-{slot}"
     for leftover in (new, old):

@@ -21,7 +21,7 @@ from xenable.boot.deadman import (
     append_archive,
     cpio_archive,
     deadman_archive,
-    watchdog_module,
+    watchdog_modules,
 )
 from xenable.boot.environment import Environment, write_environment
 from xenable.boot.inputs import gather
@@ -57,7 +57,7 @@ def add_driver(root: Path, path: str, data: bytes) -> None:
     modules = root / "lib/modules" / KERNEL
     (modules / path).parent.mkdir(parents=True, exist_ok=True)
     (modules / path).write_bytes(data)
-    (modules / "modules.dep").write_text(f"kernel/a.ko:\n{path}: kernel/b.ko\n")
+    (modules / "modules.dep").write_text(f"kernel/a.ko: kernel/b.ko\n{path}:\n")
 
 
 def fill(host: Host, slot: str = "a") -> None:
@@ -81,7 +81,7 @@ def test_fill(host: Host) -> None:
     original = host.path(f"/boot/initrd.img-{KERNEL}").read_bytes()
     initrd = (folder / "initrd").read_bytes()
     assert initrd.startswith(original + b"\0")
-    assert initrd[ALIGNMENT:] == deadman_archive(SNIPPET, DRIVER)
+    assert initrd[ALIGNMENT:] == deadman_archive(SNIPPET, (DRIVER,))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["xen"], manifest["kernel"]) == ("4.20-amd64", KERNEL)
     arguments = "root=/dev/sda1 ro console=hvc0 foo=a b panic=30 xenable.deadline=600 xenable.hold"
@@ -154,21 +154,34 @@ def test_no_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------------------------------------- the dead-man
 
 
+def test_modules_that_the_driver_needs_come_first(host: Host) -> None:
+    folder = host.root / "lib/modules" / KERNEL
+    for name in ("xen_wdt", "watchdog", "deeper"):
+        (folder / f"{name}.ko").write_bytes(b"\x7fELF " + name.encode())
+    (folder / "modules.dep").write_text("deeper.ko:\nxen_wdt.ko: watchdog.ko deeper.ko\n")
+    modules = watchdog_modules(host, KERNEL)
+    assert [module[5:] for module in modules] == [b"deeper", b"watchdog", b"xen_wdt"]
+    archive = deadman_archive(b"", modules)
+    names = (b"xenable-needed-0.ko", b"xenable-needed-1.ko", MODULE.encode())
+    places = [archive.index(name) for name in names]
+    assert places == sorted(places)
+
+
 def test_driver_packed_in_other_ways(host: Host) -> None:
     add_driver(host.root, "kernel/xen_wdt.ko", DRIVER)
-    assert watchdog_module(host, KERNEL) == DRIVER
+    assert watchdog_modules(host, KERNEL) == (DRIVER,)
     add_driver(host.root, "kernel/xen_wdt.ko.gz", gzip.compress(DRIVER))
-    assert watchdog_module(host, KERNEL) == DRIVER
+    assert watchdog_modules(host, KERNEL) == (DRIVER,)
     add_driver(host.root, "kernel/xen_wdt.ko.xz", b"damaged")
     with pytest.raises(XenableError, match="cannot unpack"):
-        watchdog_module(host, KERNEL)
+        watchdog_modules(host, KERNEL)
     add_driver(host.root, "kernel/xen_wdt.ko", b"no module")
     with pytest.raises(XenableError, match="no kernel module"):
-        watchdog_module(host, KERNEL)
+        watchdog_modules(host, KERNEL)
     modules = host.path(f"/lib/modules/{KERNEL}")
     (modules / "modules.dep").write_text("")
     (modules / "modules.builtin").write_text("kernel/drivers/watchdog/xen_wdt.ko\n")
-    assert watchdog_module(host, KERNEL) is None
+    assert watchdog_modules(host, KERNEL) == ()
 
 
 class LiveFolder(Host):
@@ -184,18 +197,18 @@ def test_driver_packed_with_zstd(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     packed = subprocess.run(["zstd", "-q", "-c"], input=DRIVER, capture_output=True, check=True).stdout
     add_driver(tmp_path, "kernel/xen_wdt.ko.zst", packed)
-    assert watchdog_module(LiveFolder(tmp_path), KERNEL) == DRIVER
+    assert watchdog_modules(LiveFolder(tmp_path), KERNEL) == (DRIVER,)
     assert list((tmp_path / "run").iterdir()) == []
     add_driver(tmp_path, "kernel/xen_wdt.ko.zst", packed[:-3])
     with pytest.raises(XenableError, match="zstd"):
-        watchdog_module(LiveFolder(tmp_path), KERNEL)
+        watchdog_modules(LiveFolder(tmp_path), KERNEL)
 
 
 def test_archive_is_aligned_and_the_same_each_time() -> None:
-    archive = deadman_archive(SNIPPET, DRIVER)
-    assert archive == deadman_archive(SNIPPET, DRIVER)
+    archive = deadman_archive(SNIPPET, (DRIVER,))
+    assert archive == deadman_archive(SNIPPET, (DRIVER,))
     assert len(archive) % ALIGNMENT == 0
-    assert deadman_archive(SNIPPET, None).count(MODULE.encode()) == SNIPPET.count(MODULE.encode()) * 2
+    assert deadman_archive(SNIPPET, ()).count(MODULE.encode()) == SNIPPET.count(MODULE.encode()) * 2
 
 
 NAMES = st.text("abcxyz0.-", min_size=1, max_size=9).filter(lambda n: n.strip("."))
@@ -215,7 +228,7 @@ def test_cpio_unpacks_it(tmp_path_factory: pytest.TempPathFactory, files: dict[s
 def test_second_archive_is_found_as_the_kernel_finds_it(tmp_path: Path) -> None:
     """The kernel unpacks the first archive, passes over zeros, and wants the next at a multiple of 4."""
     main = gzip.compress(cpio_archive([Member(path="init", data=b"#!/bin/sh\n", mode=0o755)]))
-    image = append_archive(main, deadman_archive(SNIPPET, DRIVER))
+    image = append_archive(main, deadman_archive(SNIPPET, (DRIVER,)))
     unpacker = zlib.decompressobj(wbits=31)
     unpacker.decompress(image)
     ours = unpacker.unused_data.lstrip(b"\0")
