@@ -58,7 +58,7 @@ def append_archive(initrd: bytes, archive: bytes) -> bytes:
 
 
 def deadman_archive(snippet: bytes, modules: Sequence[bytes]) -> bytes:
-    """The archive for a kernel. modules: in the order of loading, the driver last; none if it is built in."""
+    """The archive for a kernel. modules: in the order of loading, the driver last; none if built in."""
     members = [Member(path=path, data=snippet) for path in HOOKS]
     members += [Member(path=NEEDED.format(n), data=module) for n, module in enumerate(modules[:-1])]
     members += [Member(path=MODULE, data=module) for module in modules[-1:]]
