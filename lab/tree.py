@@ -20,6 +20,7 @@ VOLATILE = (
     "/var/lib/dhcp",
     "/var/lib/dhcpcd",
     "/var/lib/dpkg/lock",
+    "/var/lib/dpkg/status-old",
     "/var/lib/lastlog",
     "/var/lib/logrotate",
     "/var/lib/private/systemd",
@@ -27,6 +28,7 @@ VOLATILE = (
     "/var/lib/systemd/timers",
     "/var/lib/systemd/timesync",
     "/var/lib/wtmpdb",
+    "/var/lib/xenable",
     "/var/log",
     "/var/tmp",
 )

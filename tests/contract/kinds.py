@@ -14,6 +14,7 @@ from xenable.steps import KINDS
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
+from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.packages import InstallPackages
 from xenable.steps.slot import Arm, FillSlot
@@ -146,6 +147,23 @@ def _refresh() -> None:
     GENERATOR.chmod(0o755)
 
 
+def _xen_ran() -> None:
+    """One of the folders was there before; its contents are not looked at."""
+    Path("/srv/site/save").mkdir(parents=True)
+    Path("/srv/site/save/guest").write_text("memory")
+
+
+def _xen_runs() -> None:
+    Path("/srv/xen/deep/er").mkdir(parents=True)
+    Path("/srv/xen/deep/er/file").write_text("1")
+    Path("/srv/xen/deep/link").symlink_to("/srv/site")
+
+
+def _saved_guest() -> None:
+    Path("/srv/xen/save").mkdir(parents=True)
+    Path("/srv/xen/save/guest").write_text("memory")
+
+
 def _nothing() -> None:
     pass
 
@@ -242,6 +260,13 @@ EXAMPLES: tuple[Example, ...] = (
             lambda: Path("/boot/grub/sub").mkdir(parents=True),
             _half_environment,
         ),
+    ),
+    Example(
+        name="leftovers",
+        step=Leftovers(folders=("/srv/xen", "/srv/site"), precious=("/srv/xen/save", "/srv/site/save")),
+        prepare=_xen_ran,
+        foreign=_saved_guest,
+        begin=(_xen_runs,),
     ),
     Example(name="menu", step=Menu(), prepare=_menu_changes, foreign=None),
     Example(

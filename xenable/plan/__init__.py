@@ -18,6 +18,7 @@ from xenable.plan.texts import generator_script, settings_early, settings_late
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
+from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.packages import InstallPackages
 from xenable.steps.slot import Arm, FillSlot
@@ -29,6 +30,8 @@ SETTINGS_LATE = "/etc/default/grub.d/zz-xenable.cfg"
 GENERATOR = "/etc/grub.d/90_xenable"
 STOCK_GENERATOR = "/etc/grub.d/20_linux_xen"
 GATE = "xenable-gate.service"
+XEN_FOLDERS = ("/var/lib/xen", "/var/log/xen")
+SAVED_GUESTS = ("/var/lib/xen/save",)
 
 
 def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
@@ -48,6 +51,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
         StatOverride(path=STOCK_GENERATOR, mode=0o644),
         WriteFile(path=GENERATOR, content=generator_script(), mode=0o755),
         BootEnvironment(folder=facts.boot_loader.environment),
+        Leftovers(folders=XEN_FOLDERS, precious=SAVED_GUESTS),
         InstallPackages(
             names=package_names(facts),
             recommended=tuple(candidate.name for candidate in facts.packages.recommended),

@@ -12,6 +12,7 @@ from xenable.errors import XenableError
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
+from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.packages import InstallPackages
 from xenable.steps.slot import Arm, FillSlot
@@ -26,6 +27,7 @@ KINDS: tuple[type[Step], ...] = (
     WriteFile,
     StatOverride,
     BootEnvironment,
+    Leftovers,
     InstallPackages,
     RefreshMenu,
     EnableUnit,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from apt.package import Package
 
 STATUS = Path("/var/lib/dpkg/status")
+UCF = Path("/var/lib/ucf")
 MARKS = Path("/var/lib/apt/extended_states")
 ARCHIVES = Path("/var/cache/apt/archives")
 MEBIBYTE = 1 << 20
@@ -73,6 +74,7 @@ class InstallPackages(Step):
                 "with_configuration": [p.name for p in cache.get_changes() if _has_configuration(p)],
                 "automatic": sorted(_automatic(host.text(MARKS)) & set(self._wanted)),
                 "marks": snapshot.take(host, MARKS),
+                "ucf": {name: snapshot.take(host, UCF / name) for name in _ucf_files(host)},
                 "archives": [name for name in host.names(ARCHIVES) if name.endswith(".deb")],
             }
 
@@ -130,6 +132,7 @@ class InstallPackages(Step):
                 kernels = any(name.startswith("linux-image") for name, _ in saved["new"])
                 transaction.commit(host, cache, progress, hold_menu=not kernels)
         _restore_marks(host, saved)
+        _restore_ucf(host, saved)
         ours = {name.partition(":")[0] for name, _ in saved["new"]}
         for name in host.names(ARCHIVES):
             if name.endswith(".deb") and name not in saved["archives"] and name.partition("_")[0] in ours:
@@ -227,6 +230,23 @@ def _restore_marks(host: Host, saved: Saved) -> None:
     then = load_bytes(host, before["digest"]).decode("utf-8", "replace") if before["what"] == "file" else ""
     if _automatic(host.text(MARKS)) == _automatic(then):
         snapshot.restore(host, MARKS, before)
+
+
+def _ucf_files(host: Host) -> list[str]:
+    return [name for name in host.names(UCF) if not host.is_dir(UCF / name)]
+
+
+def _restore_ucf(host: Host, saved: Saved) -> None:
+    """Put back ucf's backups of its own lists, when the lists are again what they were."""
+    before = saved["ucf"]
+    lists = [name for name in before if not name[-1].isdigit()]
+    if not all(snapshot.same_bytes(snapshot.look(host, UCF / name), before[name]) for name in lists):
+        return
+    for name in _ucf_files(host):
+        if name not in before:
+            host.remove(UCF / name)
+    for name, seen in before.items():
+        snapshot.restore(host, UCF / name, seen)
 
 
 def _stanzas(text: str) -> Iterable[dict[str, Any]]:

@@ -60,6 +60,11 @@ def same(now: Snapshot, then: Snapshot) -> bool:
     return {**now, "folders": ()} == {**then, "folders": ()}
 
 
+def same_bytes(now: Snapshot, then: Snapshot) -> bool:
+    """Whether two snapshots tell of files with the same content."""
+    return bool(now["what"] == then["what"] == "file" and now["digest"] == then["digest"])
+
+
 def restore(host: Host, path: StrPath, snapshot: Snapshot) -> None:
     """Put back what a snapshot saw, and remove the folders that were not there if they are empty now.
 
