@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from xenable import health, trial
 from xenable.boot.commandline import DEADLINE, HOLD
-from xenable.boot.environment import environment_folder, read_environment
+from xenable.boot.environment import Environment
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Status
@@ -21,6 +21,7 @@ from xenable.trial import Trial
 
 PAUSE = 2.0
 """Seconds between two looks."""
+NO_BLOCK = ("GRUB's environment block: it can't be read",)
 MARGIN = 15
 """Seconds before the dead-man at which the gate gives up by itself, so that its last word is on disk."""
 
@@ -39,7 +40,7 @@ def note_fall_back(host: Host) -> None:
     if now.state is not Status.FELL_BACK:
         return
     _say(f"the boot under Xen fell back: {now.reason}")
-    record = trial.read_trial(host) or Trial(slot="", boot_id="", verdict="", seconds=0, deadline=0)
+    record = trial.read_trial(host) or Trial(slot="", verdict="", seconds=0, deadline=0)
     trial.write_trial(host, replace(record, verdict="fell-back", reason=now.reason))
 
 
@@ -47,29 +48,28 @@ def judge(host: Host) -> None:
     """Under Xen: look until all is well or the time is up."""
     words = kernel_words(host.text("/proc/cmdline"))
     deadline = int(words.get(DEADLINE, "0") or "0")
-    folder = environment_folder(host)
-    env = read_environment(host, folder) if folder else None
-    if env is None or not env.trying:
-        trial.stop_dead_man(host)
-        return
     if deadline:
         guard(host, deadline)
-    confirmed = env.trying == env.default
     before = health.read_before(host)
-    record = Trial(
-        slot=env.trying,
-        boot_id=host.text("/proc/sys/kernel/random/boot_id").strip(),
-        verdict="waiting",
-        seconds=_uptime(host),
-        deadline=deadline,
-        missing=("the first look of the gate",),
-    )
-    trial.write_trial(host, record)
+    record = None
     while True:
-        lacking = health.missing(host, before, confirmed=confirmed)
+        env = trial.environment(host)
         seconds = _uptime(host)
-        if not lacking and HOLD not in words:
+        if env is not None and not env.trying:
+            # Nothing is on trial, or a person confirmed, or reverted.
+            _stop_dead_man(host)
+            if record is not None:
+                trial.write_trial(host, replace(record, verdict="passed", seconds=seconds))
+            return
+        confirmed = env is not None and env.trying == env.default
+        lacking = health.missing(host, before, confirmed=confirmed) if env is not None else NO_BLOCK
+        hold = HOLD in words and not confirmed
+        if record is None:
+            record = _first_record(host, env, seconds, deadline)
+            trial.write_trial(host, record)
+        if not lacking and not hold:
             trial.accept(host)
+            _stop_dead_man(host)
             trial.write_trial(host, replace(record, verdict="passed", seconds=seconds, missing=()))
             _say(f"dom0 is healthy after {seconds} s: Xen is the default from now on")
             return
@@ -78,14 +78,33 @@ def judge(host: Host) -> None:
             record = replace(record, verdict=verdict, seconds=seconds, missing=lacking)
             trial.write_trial(host, record)
             _say(f"dom0 waits for {'; '.join(lacking) or '`xenable confirm`'}")
-        if not _on_trial(host, folder):
-            # A person confirmed, or reverted.
-            trial.write_trial(host, replace(record, verdict="passed", seconds=seconds))
-            return
         if deadline and seconds >= deadline - MARGIN:
             give_up(host, replace(record, seconds=seconds))
             return
         time.sleep(PAUSE)
+
+
+def _first_record(host: Host, env: Environment | None, seconds: int, deadline: int) -> Trial:
+    """What is on disk as soon as dom0 runs; why another slot's trial failed stays on record."""
+    slot = env.trying if env is not None else ""
+    last = trial.read_trial(host)
+    earlier = ""
+    if last is not None and last.slot != slot and last.verdict != "passed":
+        earlier = f"the trial of slot {last.slot} fell back: {trial.reason_on_record(last)}"
+    return Trial(
+        slot=slot,
+        verdict="waiting",
+        seconds=seconds,
+        deadline=deadline,
+        missing=("the first look of the gate",),
+        earlier=earlier,
+    )
+
+
+def _stop_dead_man(host: Host) -> None:
+    left = trial.stop_dead_man(host)
+    if left:
+        _say(f"{', '.join(left)} could not be stopped: another program has it open, and feeds it or resets")
 
 
 def guard(host: Host, deadline: int) -> None:
@@ -107,11 +126,6 @@ def give_up(host: Host, record: Trial) -> None:
 def kernel_words(command_line: str) -> dict[str, str]:
     """`key=value` words of a kernel command line; a word without a value has an empty one."""
     return {key: value for key, _, value in (word.partition("=") for word in command_line.split())}
-
-
-def _on_trial(host: Host, folder: str) -> bool:
-    env = read_environment(host, folder)
-    return env is not None and bool(env.trying)
 
 
 def _uptime(host: Host) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from xenable.errors import XenableError
 from xenable.facts.network import probe_network
 from xenable.facts.services import probe_services
 from xenable.host import STATE, Host
@@ -28,6 +29,8 @@ HOOKS = Path("/etc/xenable/health.d")
 class Before:
     """The native system as it was when the trial was armed."""
 
+    known: bool = False
+    """Whether there is a record at all: without one nothing can be compared, and that is no pass."""
     addresses: tuple[str, ...] = ()
     """Global addresses: an IPv4 address, or the /64 of an IPv6 address (the rest may be random)."""
     default_routes: tuple[str, ...] = ()
@@ -40,10 +43,14 @@ Probe = Callable[[Host, Before], str]
 
 
 def look_around(host: Host) -> Before:
-    """What must be there again after the trial boot."""
+    """What must be there again after the trial boot. Errors: XenableError when it can't be seen."""
     network = probe_network(host)
     services = probe_services(host, {})
+    # Units that nobody could name count as well until now: the gate is then stricter, not laxer.
+    if not network.known:
+        raise XenableError("cannot arm the trial boot: `ip` does not answer, so nothing can be compared")
     return Before(
+        known=True,
         addresses=_addresses(network),
         default_routes=_default_routes(network),
         ssh_listen=services.ssh_listen,
@@ -60,8 +67,9 @@ def read_before(host: Host) -> Before:
     """What write_before wrote; an empty one when there is none."""
     try:
         found = json.loads(host.text(BEFORE, "{}"))
-        return Before(**{name: tuple(found.get(name, ())) for name in Before.__dataclass_fields__})
-    except (ValueError, AttributeError):
+        names = [name for name in Before.__dataclass_fields__ if name != "known"]
+        return Before(known=found["known"] is True, **{name: tuple(found[name]) for name in names})
+    except (ValueError, KeyError, TypeError):
         return Before()
 
 
@@ -118,6 +126,10 @@ def memory(host: Host, _before: Before) -> str:
     return ""
 
 
+def record(_host: Host, before: Before) -> str:
+    return "" if before.known else f"{BEFORE}, the record of the native system: it is gone or damaged"
+
+
 def addresses(host: Host, before: Before) -> str:
     gone = sorted(set(before.addresses) - set(_addresses(probe_network(host))))
     return f"the network: the address {', '.join(gone)} is not back" if gone else ""
@@ -128,9 +140,13 @@ def default_route(host: Host, before: Before) -> str:
     return f"the network: the default route ({', '.join(gone)}) is not back" if gone else ""
 
 
+def any_ssh(host: Host, before: Before) -> str:
+    if before.ssh_listen and not probe_services(host, {}).ssh_listen:
+        return "sshd: it does not listen"
+    return ""
+
+
 def ssh(host: Host, before: Before) -> str:
-    if not before.ssh_listen:
-        return ""
     listen = probe_services(host, {}).ssh_listen
     gone = sorted(set(before.ssh_listen) - set(listen))
     return f"sshd: nothing listens on {', '.join(gone)}" if gone else ""
@@ -142,7 +158,10 @@ def units(host: Host, before: Before) -> str:
         return f"systemd: the system is {state}"
     if state in ("maintenance", "stopping"):
         return f"systemd: the system is in {state}"
-    new = sorted(set(probe_services(host, {}).failed) - set(before.failed_units))
+    services = probe_services(host, {})
+    if not services.known:
+        return "systemd: it does not say which units failed"
+    new = sorted(set(services.failed) - set(before.failed_units))
     return f"units that failed: {', '.join(new)}" if new else ""
 
 
@@ -166,8 +185,10 @@ PROBES: tuple[tuple[Probe, bool], ...] = (
     (console_daemon, False),
     (toolstack, False),
     (memory, False),
+    (record, True),
     (addresses, True),
-    (default_route, True),
+    (default_route, False),
+    (any_ssh, False),
     (ssh, True),
     (units, True),
     (hooks, False),

@@ -94,6 +94,15 @@ class Host:
         except OSError:
             return False
 
+    def begins_with(self, path: StrPath, other: StrPath) -> bool:
+        """Whether the bytes of a file begin with those of another."""
+        try:
+            head = self.path(other).read_bytes()
+            with self.path(path).open("rb") as f:
+                return f.read(len(head)) == head
+        except OSError:
+            return False
+
     def names(self, path: StrPath) -> tuple[str, ...]:
         """Names in a folder, sorted; empty when there is no such folder."""
         try:

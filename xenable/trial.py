@@ -8,10 +8,12 @@ how far), trial.json (the gate in dom0: what it waited for) and the journal (wha
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from xenable import health, journal
+from xenable.boot.commandline import DEADLINE, HOLD, dom0_arguments, serial_consoles
 from xenable.boot.environment import Environment, environment_folder, read_environment, write_environment
 from xenable.boot.slots import MENU, SLOTS, listed_pairs, slot_folder, verify_slot
 from xenable.errors import XenableError
@@ -27,15 +29,16 @@ class Trial:
     """What the gate wrote down during a boot under Xen."""
 
     slot: str
-    boot_id: str
     verdict: str
-    """waiting, held (healthy, waits for a person), passed, gave-up, or fell-back (written on native)."""
+    """armed (not begun), waiting, held (for a person), passed, gave-up, or fell-back (on native)."""
     seconds: int
     """Since dom0's kernel started."""
     deadline: int
     missing: tuple[str, ...] = ()
     reason: str = ""
     """Set with fell-back: the sentence that `status` shows."""
+    earlier: str = ""
+    """Why another slot's trial fell back to this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +63,16 @@ def running_xen(host: Host) -> bool:
 def status(host: Host) -> TrialStatus:
     """The state of this machine, in one of the five words, with the reason and what the next reset boots."""
     xen = running_xen(host)
+    env = environment(host)
     try:
         records = journal.read_journal(host)
+        half = _half_done(records)
     except XenableError as e:
-        return _answer(host, Status.NATIVE, f"{e.message}; {e.hint}", xen, None)
-    env = environment(host)
-    half = _half_done(records)
+        records = ()
+        half = f"{e.message}; {e.hint}"
     if env is None:
+        if records and os.geteuid() != 0:
+            half = half or "GRUB's environment block can't be seen without root rights: sudo xenable status"
         reason = half or (
             "Xen runs here, but Xenable did not set it up" if xen else "Xenable has changed nothing here"
         )
@@ -75,7 +81,7 @@ def status(host: Host) -> TrialStatus:
     if xen and env.trying:
         return _answer(host, Status.TRYING, _trying(trial), xen, env)
     if xen and env.default:
-        return _answer(host, Status.CONFIRMED, half or _confirmed(host, env), xen, env)
+        return _answer(host, Status.CONFIRMED, half or _confirmed(host, env, trial), xen, env)
     if env.try_slot:
         return _answer(host, Status.ARMED, half or "the next reset boots Xen once, as a trial", xen, env)
     if not xen and env.trying:
@@ -92,19 +98,17 @@ def status(host: Host) -> TrialStatus:
     return _answer(host, Status.NATIVE, half or "no trial is armed", xen, env)
 
 
-def next_boot(env: Environment | None) -> str:
+def next_boot(host: Host, env: Environment | None) -> str:
     """What GRUB chooses at the next reset: the slot, or nothing for native. The same rule as in the menu."""
-    if env is None:
-        return ""
-    if env.try_slot:
-        return env.try_slot
-    if env.default and env.trying != env.default:
-        return env.default
-    return ""
+    choice = ""
+    if env is not None:
+        choice = env.try_slot or (env.default if env.trying != env.default else "")
+    there = choice in SLOTS and host.exists(slot_folder(choice) / "boot.cfg")
+    return choice if there else ""
 
 
 def _answer(host: Host, state: Status, reason: str, xen: bool, env: Environment | None) -> TrialStatus:
-    slot = next_boot(env)
+    slot = next_boot(host, env)
     versions = {"running kernel": host.text("/proc/sys/kernel/osrelease").strip()}
     if xen:
         version = host.text("/sys/hypervisor/version/major").strip()
@@ -136,20 +140,37 @@ def _half_done(records: tuple[journal.Record, ...]) -> str:
 
 
 def newest_pair_differs(host: Host, slot: str) -> bool:
-    """Whether the menu's first pair is another than the one in a slot, by name or by content.
+    """Whether the menu's first pair is another than the one in a slot: by name, by content, or by its words.
 
     A security update often brings other bytes under the same name; they have not been tried.
     """
     newest = next(iter(listed_pairs(host.text(MENU))), None)
     if newest is None:
         return False
-    if newest.id != _manifest(host, slot).get("id"):
+    manifest = _manifest(host, slot)
+    linux = dom0_arguments(newest.linux_words, serial_consoles(newest.linux_words), None)
+    # A trial adds words of its own; none of the others may differ.
+    frozen = str(manifest.get("dom0_arguments", "")).split()
+    if (
+        manifest.get("id") != newest.id
+        or manifest.get("xen_arguments") != " ".join(newest.xen_words)
+        or [word for word in frozen if not is_trial_word(word)] != " ".join(linux).split()
+    ):
         return True
     files = ((newest.xen, "xen"), (newest.kernel, "vmlinuz"))
-    return not all(host.same_content(path, slot_folder(slot) / name) for path, name in files)
+    if not all(host.same_content(path, slot_folder(slot) / name) for path, name in files):
+        return True
+    return not host.begins_with(slot_folder(slot) / "initrd", newest.initrd)
 
 
-def _confirmed(host: Host, env: Environment) -> str:
+def is_trial_word(word: str) -> bool:
+    """Whether a word of dom0's command line is there for the trial only."""
+    return word.partition("=")[0] in (DEADLINE, HOLD, "systemd.watchdog_sec")
+
+
+def _confirmed(host: Host, env: Environment, trial: Trial | None) -> str:
+    if trial is not None and trial.earlier:
+        return f"Xen is the default; {trial.earlier}"
     if env.try_slot:
         return f"Xen is the default; the next reset tries slot {env.try_slot} once"
     if newest_pair_differs(host, env.default):
@@ -187,16 +208,26 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
         damaged = verify_slot(host, slot) if slot in SLOTS else ()
         what = "; ".join(damaged) or "GRUB could not load the hypervisor, the kernel or the initrd"
         return f"GRUB could not start Xen: {what}"
-    if trial is None or trial.slot != slot:
+    if trial is None or trial.slot != slot or trial.verdict in ("armed", "passed"):
+        # What is on record is not of this boot.
         return _before_userspace(host, env)
+    panic = _crash_message(host)
+    if panic and trial.verdict == "waiting":
+        return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
+    return reason_on_record(trial)
+
+
+def reason_on_record(trial: Trial) -> str:
+    """Why a boot was not judged good, from the gate's last word alone."""
+    if trial.reason:
+        return trial.reason
+    if trial.verdict == "armed":
+        return "Xen or dom0's kernel stopped before dom0's user space ran"
     if trial.verdict == "gave-up":
         return f"dom0 was not healthy within {trial.deadline} s: it waited for {'; '.join(trial.missing)}"
-    if trial.verdict == "held":
+    if trial.verdict == "held" and trial.seconds >= trial.deadline - 30:
         return f"dom0 was healthy, but nobody ran `xenable confirm` within {trial.deadline} s"
-    panic = _crash_message(host)
     waited = f"; it waited for {'; '.join(trial.missing)}" if trial.missing else ""
-    if panic:
-        return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
     if trial.seconds >= trial.deadline - 30:
         return f"dom0 hung: its time limit of {trial.deadline} s ran out{waited}"
     return (
@@ -291,7 +322,7 @@ def arm(host: Host, slot: str) -> None:
     if env is None:
         raise XenableError("cannot arm the trial boot: there is no environment block that GRUB can write")
     health.write_before(host, health.look_around(host))
-    host.remove(TRIAL)
+    write_trial(host, Trial(slot=slot, verdict="armed", seconds=0, deadline=0))
     write_environment(host, folder, replace(env, try_slot=slot, trying="", stage="", started=""))
 
 
@@ -303,9 +334,10 @@ def disarm(host: Host) -> None:
 
 
 def accept(host: Host) -> None:
-    """Make the slot that runs now the default and stop the dead-man, in this order.
+    """Make the slot that runs now the default. The dead-man is stopped after it, never before.
 
     A power cut between the two leaves a default that is guarded again at its next boot.
+    Errors: XenableError when the block can't be written.
     """
     folder = environment_folder(host)
     env = environment(host)
@@ -316,7 +348,6 @@ def accept(host: Host) -> None:
         write_environment(
             host, folder, replace(env, default=default, trying="", try_slot="", stage="", started="")
         )
-    stop_dead_man(host)
 
 
 def confirm(host: Host) -> TrialStatus:
@@ -339,13 +370,22 @@ def confirm(host: Host) -> TrialStatus:
             hint="mend it and run `xenable confirm` again; or do nothing, and the machine goes back",
         )
     accept(host)
+    stop_dead_man(host)
     return status(host)
 
 
-def stop_dead_man(host: Host) -> None:
-    """Stop the Xen domain watchdog that the initrd opened: a V before close (the kernel's "magic close")."""
+def stop_dead_man(host: Host) -> tuple[str, ...]:
+    """Stop the Xen domain watchdog that the initrd opened: a V before close (the kernel's "magic close").
+
+    Returns the names of those that can't be stopped, because another program has them open.
+    """
+    left = []
     for name in xen_watchdogs(host):
-        host.poke(f"/dev/{name}", b"V")
+        try:
+            host.poke(f"/dev/{name}", b"V")
+        except XenableError:
+            left.append(name)
+    return tuple(left)
 
 
 def ensure_dead_man(host: Host, seconds: int) -> None:

@@ -140,6 +140,7 @@ def test_a_held_trial_ends_with_the_word(host: Host, clock: Clock, monkeypatch: 
     monkeypatch.setattr(time, "sleep", sleep)
     gate.run_gate(host)
     assert read_environment(host, GRUB) == Environment(default="a")
+    assert host.read("/dev/watchdog1") == b"V"
 
 
 def test_a_revert_during_the_trial_ends_the_gate(
@@ -185,7 +186,6 @@ def native(host: Host) -> Iterator[Host]:
 def test_on_native_the_reason_is_kept(native: Host) -> None:
     record = trial.Trial(
         slot="a",
-        boot_id="1",
         verdict="gave-up",
         seconds=85,
         deadline=100,
@@ -224,3 +224,52 @@ def test_a_dead_man_that_runs_is_left_alone(
     ran = commands(monkeypatch)
     gate.guard(host, 100)
     assert ran == []
+
+
+def test_a_hold_is_for_the_trial_alone(host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write("/proc/cmdline", b"xenable.deadline=100 xenable.hold\n")
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert ran == []
+    assert read_environment(host, GRUB) == Environment(default="a")
+
+
+def test_a_block_that_can_not_be_read_is_no_pass(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.remove(f"{GRUB}/xenable.env")
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert ran == [["systemctl", "reboot", "--force"]]
+    assert host.read("/dev/watchdog1") == b""
+    record = trial.read_trial(host)
+    assert record and record.missing == gate.NO_BLOCK
+
+
+def test_a_block_that_comes_late_is_waited_for(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.remove(f"{GRUB}/xenable.env")
+    looks(monkeypatch, ())
+
+    def sleep(_seconds: float) -> None:
+        write_environment(host, GRUB, Environment(trying="a", stage="started"))
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    gate.run_gate(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+
+
+def test_the_failure_of_a_second_slot_stays_on_record(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    failed = trial.Trial(slot="b", verdict="gave-up", seconds=85, deadline=100, missing=("xl: broken",))
+    trial.write_trial(host, failed)
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert "the trial of slot b fell back" in trial.status(host).reason
+    assert "xl: broken" in trial.status(host).reason

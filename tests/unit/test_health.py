@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from xenable import health
+from xenable.errors import XenableError
 from xenable.health import Before
 from xenable.host import Host, Result, StrPath
 from xenable.model import Answer, Interface, Network, Route, Services
@@ -22,6 +23,7 @@ HEALTHY = {
     "systemctl": Result(0, "running\n", ""),
 }
 BEFORE = Before(
+    known=True,
     addresses=("10.0.2.15", "fec0::/64"),
     default_routes=("v4",),
     ssh_listen=("0.0.0.0:22",),
@@ -122,6 +124,9 @@ def test_the_network_of_before_is_asked_for(host: Dom0, monkeypatch: pytest.Monk
     words = missing(host)
     assert "the network: the address 10.0.2.15, fec0::/64 is not back" in words
     assert "the network: the default route (v4) is not back" in words
+    # A later boot has to be reachable, though perhaps at another address.
+    assert missing(host, confirmed=True) == ("the network: the default route (v4) is not back",)
+    sees(monkeypatch, network=replace(NETWORK, interfaces=NETWORK.interfaces[:1]))
     assert missing(host, confirmed=True) == ()
 
 
@@ -129,10 +134,11 @@ def test_sshd_and_new_failures_are_asked_for(host: Dom0, monkeypatch: pytest.Mon
     services = replace(SERVICES, failed=("old.service", "new.service"), ssh_listen=())
     sees(monkeypatch, services=services)
     assert missing(host) == (
+        "sshd: it does not listen",
         "sshd: nothing listens on 0.0.0.0:22",
         "units that failed: new.service",
     )
-    assert missing(host, confirmed=True) == ()
+    assert missing(host, confirmed=True) == ("sshd: it does not listen",)
 
 
 def test_the_administrators_own_checks_agree_or_not(host: Dom0) -> None:
@@ -152,3 +158,17 @@ def test_before_comes_back_as_it_was(host: Dom0) -> None:
 
 def test_looking_around_finds_what_the_gate_compares(host: Dom0) -> None:
     assert health.look_around(host) == BEFORE
+
+
+def test_without_a_record_of_before_nothing_passes(host: Dom0) -> None:
+    words = health.missing(host, Before(), confirmed=False)
+    assert any("the record of the native system" in word for word in words)
+    assert health.missing(host, Before(), confirmed=True) == ()
+
+
+def test_what_can_not_be_seen_is_not_well(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:
+    sees(monkeypatch, services=replace(SERVICES, known=False))
+    assert "systemd: it does not say which units failed" in missing(host)
+    sees(monkeypatch, network=replace(NETWORK, known=False))
+    with pytest.raises(XenableError, match="cannot arm"):
+        health.look_around(host)

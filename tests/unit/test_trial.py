@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def under_xen(host: Host) -> None:
 
 
 def record(**changes: Any) -> Trial:
-    base = Trial(slot="a", boot_id="x", verdict="waiting", seconds=40, deadline=300)
+    base = Trial(slot="a", verdict="waiting", seconds=40, deadline=300)
     return replace(base, **changes)
 
 
@@ -80,6 +81,9 @@ def test_the_state_in_one_word(
 ) -> None:
     if xen:
         under_xen(host)
+    for slot in ("a", "b"):
+        host.make_folder(f"/boot/xenable/{slot}")
+        host.write(f"/boot/xenable/{slot}/boot.cfg", b"")
     assert states(host, env) == (state, next_boot)
 
 
@@ -109,11 +113,16 @@ def test_a_damaged_journal_is_said_and_not_a_traceback(host: Host) -> None:
             record(verdict="gave-up", missing=("sshd: nothing listens on 0.0.0.0:22",)),
             "sshd: nothing",
         ),
-        (TRYING, record(verdict="held"), "nobody ran `xenable confirm` within 300 s"),
+        (TRYING, record(verdict="held", seconds=285), "nobody ran `xenable confirm` within 300 s"),
         (TRYING, record(missing=("xenstored: it does not answer",)), "ended without a word after 40 s"),
         (TRYING, record(seconds=290), "its time limit of 300 s ran out"),
         # What another slot's boot wrote is no evidence for this one.
         (TRYING, record(slot="b"), "before dom0's user space ran"),
+        # Nor is what was written before this boot.
+        (TRYING, record(verdict="armed", seconds=0), "before dom0's user space ran"),
+        (TRYING, record(verdict="passed"), "before dom0's user space ran"),
+        # The power went while it waited for a person.
+        (TRYING, record(verdict="held"), "ended without a word after 40 s"),
     ],
 )
 def test_the_reason_of_a_fall_back(host: Host, env: Environment, written: Trial | None, reason: str) -> None:
@@ -159,6 +168,7 @@ def test_accept_makes_the_slot_the_default_and_stops_the_dead_man(host: Host) ->
     host.write("/dev/watchdog0", b"")
     host.write("/dev/watchdog1", b"")
     trial.accept(host)
+    assert trial.stop_dead_man(host) == ()
     assert read_environment(host, GRUB) == Environment(default="a")
     assert (host.read("/dev/watchdog0"), host.read("/dev/watchdog1")) == (b"", b"V")
     assert trial.status(host).state is Status.CONFIRMED
@@ -207,16 +217,38 @@ def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:
         host.write(f"/boot/{name}", data)
     host.write("/boot/xenable/a/xen", b"xen")
     host.write("/boot/xenable/a/vmlinuz", kernel)
-    host.write("/boot/xenable/a/manifest.json", b'{"id": "xenable-4.20-amd64-6.12.9"}')
+    host.write("/boot/initrd.img-6.12.9", b"initrd")
+    host.write("/boot/xenable/a/initrd", b"initrd, and the dead-man")
+    manifest = {
+        "id": "xenable-4.20-amd64-6.12.9",
+        "xen_arguments": "",
+        "dom0_arguments": "root=UUID=1 ro panic=30 xenable.deadline=300 xenable.hold",
+    }
+    host.write("/boot/xenable/a/manifest.json", json.dumps(manifest).encode())
     write_environment(host, GRUB, Environment(default="a"))
     under_xen(host)
 
 
-def test_an_untried_update_is_said_and_can_be_armed(host: Host) -> None:
+def edit_menu(host: Host, old: bytes, new: bytes) -> None:
+    menu = host.read("/boot/grub/grub.cfg")
+    assert old in menu
+    host.write("/boot/grub/grub.cfg", menu.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda host: host.write("/boot/vmlinuz-6.12.9", b"other bytes, same name"),
+        lambda host: host.write("/boot/initrd.img-6.12.9", b"made anew"),
+        lambda host: edit_menu(host, b"placeholder $", b"placeholder smt=off $"),
+        lambda host: edit_menu(host, b"UUID=1 ro", b"UUID=1 ro quiet"),
+    ],
+)
+def test_an_untried_update_is_said_and_can_be_armed(host: Host, change: Callable[[Host], None]) -> None:
     frozen_pair(host)
     assert "passed its trial" in trial.status(host).reason
     assert trial.on_course(host)
-    host.write("/boot/vmlinuz-6.12.9", b"other bytes, same name")
+    change(host)
     assert "a newer Xen or kernel is here" in trial.status(host).reason
     assert not trial.on_course(host)
     write_environment(host, GRUB, Environment(default="a", try_slot="b"))

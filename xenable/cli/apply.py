@@ -20,12 +20,13 @@ from xenable.cli.common import (
     step_states,
 )
 from xenable.cli.settings import config_for, setting_options
-from xenable.config import Config
+from xenable.config import SETTINGS, Config
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
 from xenable.model import Severity
 
 QUESTION = "Turn this machine into a Xen dom0?"
+TRIAL_SETTINGS = ("trial-seconds", "auto-confirm")
 MATTERS = (Severity.BLOCKER, Severity.OVERRIDABLE, Severity.WARNING)
 
 
@@ -47,6 +48,7 @@ def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, .
     accepted = accept_overrides(overrides)
     config = config_for(host, options)
     if begun(host):
+        _refuse_new_terms(overrides, options)
         _resume(host, config, yes)
     else:
         _convert(host, config, accepted, yes)
@@ -79,6 +81,17 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) ->
     need_consent(QUESTION, yes)
     with progress(sys.stderr) as listener:
         start(host, steps, accepted, listener)
+
+
+def _refuse_new_terms(overrides: tuple[str, ...], options: dict[str, Any]) -> None:
+    """A conversion keeps the terms that it began with; only those of the trial can be others each time."""
+    given = [s.key for s in SETTINGS if options[s.field] is not None and s.key not in TRIAL_SETTINGS]
+    given += ["override"] if overrides else []
+    if given:
+        raise XenableError(
+            f"cannot apply --{given[0]}: this machine is converted already, and keeps what that began with",
+            hint="run `xenable revert`, then apply anew",
+        )
 
 
 def _resume(host: Host, config: Config, yes: bool) -> None:

@@ -10,10 +10,8 @@ from typing import ClassVar
 from xenable import trial
 from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.slots import (
-    MENU,
     fill_slot,
     free_slot,
-    listed_pairs,
     remove_slots,
     slot_folder,
     verify_slot,
@@ -52,16 +50,10 @@ class FillSlot(Step):
 
     def is_done(self, host: Host) -> bool:
         slot = free_slot(trial.environment(host))
-        pair = next(iter(listed_pairs(host.text(MENU))), None)
-        if pair is None or verify_slot(host, slot):
+        if verify_slot(host, slot) or trial.newest_pair_differs(host, slot):
             return False
-        manifest = json.loads(host.text(slot_folder(slot) / "manifest.json"))
-        words = str(manifest["dom0_arguments"]).split()
-        return (
-            manifest["id"] == pair.id
-            and f"{DEADLINE}={self.deadline}" in words
-            and (HOLD in words) == self.hold
-        )
+        words = str(json.loads(host.text(slot_folder(slot) / "manifest.json"))["dom0_arguments"]).split()
+        return f"{DEADLINE}={self.deadline}" in words and (HOLD in words) == self.hold
 
     def save(self, host: Host) -> Saved:
         return {}
