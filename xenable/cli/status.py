@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from xenable.cli.common import json_option, note_rights, show_status
+from xenable.cli.common import json_option, show_status
 from xenable.host import Host
 
 
@@ -19,7 +19,6 @@ def command(as_json: bool) -> None:
     from xenable.ui.document import print_document, status_document
 
     host = Host()
-    note_rights(host)
     now = status(host)
     if as_json:
         print_document(
