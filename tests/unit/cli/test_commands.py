@@ -185,11 +185,11 @@ def test_rights_are_mentioned_once(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    for name in ("check", "plan", "status", "facts"):
+    for name, times in (("check", 1), ("plan", 1), ("facts", 1), ("status", 0)):
         assert run([name, "--json"]) == Exit.DONE
         streams = capsys.readouterr()
         assert json.loads(streams.out)["schema"] == 1
-        assert streams.err.count("root rights") == 1
+        assert streams.err.count("root rights") == times
 
 
 @pytest.mark.parametrize("name", ["apply", "confirm", "revert", "report", "gate"])
