@@ -66,6 +66,7 @@ CLOUD_KERNEL = dataclasses.replace(
     version="6.12.107+deb13-cloud-amd64",
     image="/boot/vmlinuz-6.12.107+deb13-cloud-amd64",
     package="linux-image-6.12.107+deb13-cloud-amd64",
+    flavour="cloud-amd64",
     dom0=Answer.NO,
     initrd="/boot/initrd.img-6.12.107+deb13-cloud-amd64",
     initrd_size=28,

@@ -69,7 +69,7 @@ def test_every_source_names_its_licence() -> None:
 
 
 def test_modules_are_small() -> None:
-    for path in tracked():
-        if path.suffix == ".py":
+    for folder in ("xenable", "lab"):
+        for path in (TOP / folder).rglob("*.py"):
             lines = len(path.read_text(encoding="utf-8").splitlines())
             assert lines <= 450, f"{path} has {lines} lines: split it"

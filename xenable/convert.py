@@ -65,30 +65,34 @@ def obstacles(host: Host) -> tuple[Obstacle, ...]:
     return engine.obstacles(host, journal.read_journal(host))
 
 
-def revert(host: Host, listener: Listener = engine.quiet) -> None:
+def revert(host: Host, listener: Listener = engine.quiet) -> tuple[str, ...]:
     """Undo a conversion from any state it may be in. Nothing happens when there is none.
 
-    Errors: XenableError with status NOT_PUT_BACK.
+    Returns what is not as it was, a sentence each. Errors: XenableError with status NOT_PUT_BACK.
     """
     with host.lock():
-        _undo_all(host, listener)
+        return _undo_all(host, listener)
 
 
-def _undo_all(host: Host, listener: Listener) -> None:
+def _undo_all(host: Host, listener: Listener) -> tuple[str, ...]:
     journal.repair_tail(host)
     engine.revert(host, journal.read_journal(host), listener)
-    journal.put_away(host)
+    left = engine.remains(host, journal.read_journal(host))
+    # The journal goes last: what is killed in here, a second revert finishes.
     host.remove(trial.TRIAL)
     host.remove(health.BEFORE)
+    journal.put_away(host)
+    return left
 
 
 def _put_back(host: Host, e: XenableError, listener: Listener) -> None:
     try:
-        _undo_all(host, listener)
+        left = _undo_all(host, listener)
     except XenableError as worse:
         raise XenableError(
             f"{e.message}; then: {worse.message}",
             hint="; ".join(filter(None, (e.hint, worse.hint))),
             status=Exit.NOT_PUT_BACK,
         ) from e
-    raise XenableError(f"{e.message}; everything was put back", hint=e.hint, status=Exit.PUT_BACK) from e
+    end = f"; everything was put back, but {', and '.join(left)}" if left else "; everything was put back"
+    raise XenableError(e.message + end, hint=e.hint, status=Exit.PUT_BACK) from e

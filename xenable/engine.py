@@ -124,6 +124,12 @@ def revert(host: Host, records: Sequence[Record], listener: Listener = quiet) ->
         tell(1.0, "")
 
 
+def remains(host: Host, records: Sequence[Record]) -> tuple[str, ...]:
+    """What a revert left other than it was, a sentence each."""
+    undone = (record for record in records if record.state is EntryState.UNDONE)
+    return tuple(text for record in undone for text in from_record(record).remains(host, record.saved))
+
+
 def _progress(listener: Listener, direction: Direction, title: str, number: int, total: int) -> Progress:
     def tell(fraction: float, text: str) -> None:
         listener(

@@ -26,6 +26,8 @@ BEGUN = "begun"
 
 JOURNAL = STATE / "journal.jsonl"
 STORE = STATE / "store"
+HISTORY = STATE / "history"
+"""Journals of conversions that were reverted."""
 
 Json = dict[str, Any]
 
@@ -129,16 +131,18 @@ def repair_tail(host: Host) -> None:
 
 
 def put_away(host: Host) -> Path | None:
-    """Move the journal of a finished conversion aside; returns where it went."""
+    """Empty the store, then move the journal of a finished conversion aside; returns where it went.
+
+    The journal goes last: until then a second call finishes the job.
+    """
     if not host.exists(JOURNAL):
         return None
-    history = STATE / "history"
-    host.make_folder(history, 0o700)
-    target = history / time.strftime("journal-%Y%m%dT%H%M%SZ.jsonl", time.gmtime())
-    host.rename(JOURNAL, target)
+    host.make_folder(HISTORY)
+    target = HISTORY / time.strftime("journal-%Y%m%dT%H%M%SZ.jsonl", time.gmtime())
     for name in host.names(STORE):
         host.remove(STORE / name)
     host.remove(STORE)
+    host.rename(JOURNAL, target)
     return target
 
 

@@ -181,6 +181,8 @@ class Menu:
     """GRUB_DEFAULT as set in /etc/default/grub and grub.d."""
     saved_entry: str
     next_entry: str
+    stale: Answer = Answer.UNKNOWN
+    """Whether a setting or a generator was changed after grub.cfg was made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +331,10 @@ class Services:
     """address:port on which sshd (or its socket) listens."""
     os_prober: Answer
     """Whether os-prober adds entries to the menu."""
+    watchdog_daemons: tuple[str, ...] = ()
+    """Units that run or are enabled and that open a watchdog."""
+    runtime_watchdog: str = ""
+    """The setting that makes PID 1 feed a watchdog, and where it is; empty when none does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,6 +391,8 @@ class Obstacle:
 
     what: str
     diff: str = ""
+    final: bool = False
+    """Not even --force gets past it: undo could not work."""
 
 
 class EntryState(StrEnum):

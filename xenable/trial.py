@@ -73,9 +73,7 @@ def status(host: Host) -> TrialStatus:
     if env is None:
         if records and os.geteuid() != 0:
             half = half or "GRUB's environment block can't be seen without root rights: sudo xenable status"
-        reason = half or (
-            "Xen runs here, but Xenable did not set it up" if xen else "Xenable has changed nothing here"
-        )
+        reason = half or _untouched(host, xen)
         return _answer(host, Status.NATIVE, reason, xen, env)
     trial = read_trial(host)
     if xen and env.trying:
@@ -96,6 +94,15 @@ def status(host: Host) -> TrialStatus:
             env,
         )
     return _answer(host, Status.NATIVE, half or "no trial is armed", xen, env)
+
+
+def _untouched(host: Host, xen: bool) -> str:
+    reverted = bool(host.names(journal.HISTORY))
+    if xen and reverted:
+        return "the conversion was reverted; Xen runs until the next reset"
+    if xen:
+        return "Xen runs here, but Xenable did not set it up"
+    return "the conversion was reverted" if reverted else "Xenable has changed nothing here"
 
 
 def next_boot(host: Host, env: Environment | None) -> str:

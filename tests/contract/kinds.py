@@ -27,6 +27,12 @@ ENTRY = """menuentry 'Debian, with Xen' $menuentry_id_option 'xenable-a' {
 	true
 }
 """
+PAIR = """menuentry 'Debian' $menuentry_id_option 'xenable-4.20-amd64-6.12.9-test' {
+	multiboot2 "($xenable_boot)"/boot/xen-4.20-amd64.gz placeholder ucode=scan $xenable_efi
+	module2 "($xenable_boot)"/boot/vmlinuz-6.12.9-test placeholder root=UUID=1 ro
+	module2 --nounzip "($xenable_boot)"/boot/initrd.img-6.12.9-test
+}
+"""
 GENERATOR = Path("/etc/grub.d/90_xenable")
 CONFIGURATION = Path("/etc/default/grub.d/50-site.cfg")
 
@@ -76,7 +82,7 @@ def _half_new_folders() -> None:
     Path("/srv/site/deep/.settings.xenable-new").write_bytes(b"")
 
 
-def _units() -> None:
+def furnish_units() -> None:
     Path("/etc/systemd/system/probe.service").write_text(
         "[Service]\nExecStart=/bin/true\n"
         "[Install]\nWantedBy=multi-user.target rescue.target\nAlias=other.service\n"
@@ -91,17 +97,17 @@ def _half_enabled() -> None:
     )
 
 
-def _statoverride() -> None:
+def furnish_statoverride() -> None:
     Path("/etc/site-script").write_text("#!/bin/sh\n")
     Path("/etc/site-script").chmod(0o755)
 
 
 def _statoverride_there() -> None:
-    _statoverride()
+    furnish_statoverride()
     command("dpkg-statoverride --update --add root root 0700 /etc/site-script")
 
 
-def _packages() -> None:
+def furnish_packages() -> None:
     """tool needs a library and recommends a helper; the helper and the library have configuration."""
     build("tool", files={"/srv/tool/run": "1\n"}, Depends="libtool-x", Recommends="helper, chatter")
     build(
@@ -181,22 +187,22 @@ def _half_environment() -> None:
 
 
 def _slot_machine() -> None:
-    """A converted machine with empty slots: a pair in /boot, its entry in the menu, an empty block."""
+    furnish_slot(Path("/"))
+    write_environment(Host(), "/boot/grub", Environment())
+
+
+def furnish_slot(root: Path) -> None:
+    """What a machine needs to fill a slot: a pair in /boot, and its entry in the menu."""
     version = "6.12.9-test"
-    modules = Path(f"/lib/modules/{version}")
+    modules = root / f"lib/modules/{version}"
     modules.mkdir(parents=True)
     (modules / "xen_wdt.ko").write_bytes(b"\x7fELF module")
     (modules / "modules.dep").write_text("xen_wdt.ko:\n")
     for name in ("xen-4.20-amd64.gz", f"vmlinuz-{version}", f"initrd.img-{version}"):
-        Path(f"/boot/{name}").write_bytes(name.encode() * 100)
-    Path("/boot/grub").mkdir()
-    Path("/boot/grub/grub.cfg").write_text(
-        "menuentry 'Debian' $menuentry_id_option 'xenable-4.20-amd64-6.12.9-test' {\n"
-        '\tmultiboot2 "($xenable_boot)"/boot/xen-4.20-amd64.gz placeholder ucode=scan $xenable_efi\n'
-        f'\tmodule2 "($xenable_boot)"/boot/vmlinuz-{version} placeholder root=UUID=1 ro\n'
-        f'\tmodule2 --nounzip "($xenable_boot)"/boot/initrd.img-{version}\n}}\n'
-    )
-    write_environment(Host(), "/boot/grub", Environment())
+        (root / "boot").mkdir(exist_ok=True)
+        (root / "boot" / name).write_bytes(name.encode() * 100)
+    (root / "boot/grub").mkdir()
+    (root / "boot/grub/grub.cfg").write_text(PAIR)
 
 
 def _half_slot() -> None:
@@ -231,7 +237,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         name="stat-override",
         step=StatOverride(path="/etc/site-script", mode=0o644),
-        prepare=_statoverride,
+        prepare=furnish_statoverride,
         foreign=lambda: Path("/etc/site-script").chmod(0o711),
         begin=(lambda: Path("/etc/site-script").chmod(0o644),),
     ),
@@ -246,7 +252,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         name="stat-override of nothing",
         step=StatOverride(path="/etc/not-there", mode=0o644),
-        prepare=_statoverride,
+        prepare=furnish_statoverride,
         foreign=lambda: command_quietly(
             "dpkg-statoverride --force-statoverride-add --add root mail 0600 /etc/not-there"
         ),
@@ -279,7 +285,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         name="enable-unit",
         step=EnableUnit(unit="probe.service"),
-        prepare=_units,
+        prepare=furnish_units,
         foreign=_wanted_by_another,
         begin=(_half_enabled,),
     ),
@@ -294,7 +300,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         name="install-packages",
         step=PACKAGES,
-        prepare=_packages,
+        prepare=furnish_packages,
         foreign=_later,
         begin=(_unpacked_only, _some_installed),
     ),

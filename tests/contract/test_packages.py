@@ -119,6 +119,127 @@ def test_configuration_of_a_package_removed_before_survives() -> None:
     inside(work)
 
 
+def test_configuration_that_a_newer_version_replaced_comes_back() -> None:
+    """Unedited conffiles of a removed package become the new version's; those it adds go again."""
+
+    def work() -> None:
+        build(
+            "tool",
+            files={"/etc/tool.conf": "a=1\n", "/etc/tool.d": "b=1\n"},
+            conffiles=("/etc/tool.conf", "/etc/tool.d"),
+        )
+        build("helper")
+        publish()
+        command("apt-get -qq -y install tool >/dev/null 2>&1")
+        Path("/etc/tool.d").write_text("by hand\n")
+        command("apt-get -qq -y remove tool >/dev/null 2>&1")
+        new = {"/etc/tool.conf": "a=2\n", "/etc/tool.d": "b=2\n", "/etc/tool.more": "c=2\n"}
+        build("tool", "2.0", files=new, conffiles=tuple(new))
+        publish()
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        assert Path("/etc/tool.conf").read_text() == "a=2\n" and Path("/etc/tool.more").exists()
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, tell)
+        assert status("tool") == "config-files"
+        found = {path.name: path.read_text() for path in Path("/etc").glob("tool*")}
+        assert found == {"tool.conf": "a=1\n", "tool.d": "by hand\n"}
+
+    inside(work)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["archive kept", "archive gone"])
+def test_edited_configuration_is_an_obstacle(kept: bool) -> None:
+    def work() -> None:
+        files = {"/etc/tool.conf": "a=1\n", "/etc/plain.conf": "b=1\n"}
+        build("tool", files=files, conffiles=tuple(files))
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        # What ucf leaves for a file of a package: ucf itself can't run here, for want of a debconf database.
+        ucf, of_ucf = Path("/var/lib/ucf"), Path("/etc/default/tool")
+        (ucf / "cache").mkdir(parents=True, exist_ok=True)
+        for path in (of_ucf, ucf / "cache/:etc:default:tool"):
+            path.write_text("x=1\n")
+        (ucf / "hashfile").write_text(command("md5sum /etc/default/tool"))
+        (ucf / "registry").write_text("tool                    /etc/default/tool\n")
+        assert STEP.obstacles(HOST, saved) == ()
+        if kept:
+            # As apt has it from a mirror; this archive is a folder, which apt reads in place.
+            command("cp /archive/*.deb /var/cache/apt/archives/")
+        Path("/etc/tool.conf").write_text("a=7\n")
+        of_ucf.write_text("x=7\n")
+        first, second = STEP.obstacles(HOST, saved)
+        assert first.what.startswith("/etc/tool.conf, configuration of tool") and not first.final
+        assert second.what.startswith("/etc/default/tool, configuration of tool")
+        assert "-a=1\n+a=7\n" in first.diff if kept else first.diff == ""
+        assert "-x=1\n+x=7\n" in second.diff
+        of_ucf.unlink()
+        STEP.undo(HOST, saved, tell)
+        assert not Path("/etc/plain.conf").exists() and not Path("/etc/tool.conf").exists()
+        assert STEP.obstacles(HOST, saved) == ()
+
+    inside(work)
+
+
+def test_upgraded_packages_are_named_at_the_end() -> None:
+    def work() -> None:
+        build("lib")
+        build("helper")
+        publish()
+        command("apt-get -qq -y install lib >/dev/null 2>&1")
+        build("lib", "2.0")
+        build("tool", Depends="lib (>= 2)")
+        publish()
+        saved = STEP.save(HOST)
+        assert STEP.remains(HOST, saved) == ()
+        STEP.do(HOST, saved, tell)
+        STEP.undo(HOST, saved, tell)
+        assert STEP.remains(HOST, saved) == ("the packages lib stay upgraded",)
+
+    inside(work)
+
+
+def test_save_leaves_a_dpkg_that_was_interrupted_alone() -> None:
+    def work() -> None:
+        build("tool")
+        build("helper")
+        build("site")
+        publish()
+        command("dpkg --unpack /archive/site_1.0_all.deb >/dev/null 2>&1")
+        before = Path("/var/lib/dpkg/status").read_bytes()
+        error = refused(lambda: STEP.save(HOST))
+        assert error.message == "cannot install tool: dpkg was interrupted before"
+        assert "sudo dpkg --configure -a" in error.hint
+        assert Path("/var/lib/dpkg/status").read_bytes() == before and status("site") == "unpacked"
+
+    inside(work)
+
+
+def test_a_purge_is_a_few_runs_of_dpkg() -> None:
+    """Remove, purge, triggers: packages cost what their scripts cost, and no start of dpkg each."""
+
+    def work() -> None:
+        for number in range(20):
+            build(
+                f"lib{number}", Depends=f"lib{number - 1}" if number else "base", scripts={"postrm": "true"}
+            )
+        build("base")
+        build("tool", Depends="lib19")
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        log = Path("/var/log/dpkg.log")
+        before = log.read_text().count(" startup ")
+        STEP.undo(HOST, saved, tell)
+        assert log.read_text().count(" startup ") - before <= 4
+        assert status("lib7") == ""
+
+    inside(work)
+
+
 def test_a_package_that_would_have_to_go() -> None:
     def work() -> None:
         build("rival")
@@ -153,6 +274,8 @@ def test_undo_keeps_what_came_since_and_says_so() -> None:
         saved = STEP.save(HOST)
         STEP.do(HOST, saved, tell)
         command("apt-get -qq -y install later >/dev/null 2>&1")
+        (obstacle,) = STEP.obstacles(HOST, saved)
+        assert obstacle.final and "sudo apt remove later" in obstacle.what
         error = refused(lambda: STEP.undo(HOST, saved, tell))
         assert "later" in error.message and "sudo apt remove later" in error.hint
         assert status("later") == status("tool") == status("helper") == "installed"

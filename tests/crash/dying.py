@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Apply or revert a plan in a process of its own that dies by SIGKILL at the N-th write.
 
-Writes are counted before and after each: a kill falls right before the kernel is asked, right after, and
-when half of the bytes of an append are out.
+A kill falls right after the kernel has done what it was asked (before the next such call nothing changes),
+and when half of the bytes of an append are out.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xenable import engine, journal
+from xenable import convert, engine, journal
 from xenable.host import Host
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
+from xenable.steps.slot import FillSlot
 
 STEPS: tuple[Step, ...] = (
     WriteFile(path="/etc/default/grub.d/00-xenable.cfg", content="GRUB_TIMEOUT=5\n"),
@@ -26,9 +27,10 @@ STEPS: tuple[Step, ...] = (
     BootEnvironment(folder="/boot/grub/deep"),
     WriteFile(path="/etc/grub.d/90_xenable", content="#!/bin/sh\n", mode=0o755),
 )
+SLOT: tuple[Step, ...] = (FillSlot(deadline=300, hold=False),)
 
 APPENDS = ("write", "pwrite")
-OTHER_CALLS = ("open", "ftruncate", "fsync", "fchown", "fchmod", "setxattr", "utime", "unlink")
+OTHER_CALLS = ("open", "ftruncate", "fchown", "fchmod", "setxattr", "utime", "unlink")
 FOLDER_CALLS = ("rename", "link", "symlink", "mkdir", "rmdir", "chmod", "chown")
 
 
@@ -43,8 +45,16 @@ class Countdown:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        after = self.after(call)
+
         def counted(*args: Any, **kwargs: Any) -> Any:
             self.tick()
+            return after(*args, **kwargs)
+
+        return counted
+
+    def after(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
             try:
                 return call(*args, **kwargs)
             finally:
@@ -60,15 +70,18 @@ class Countdown:
             if self.moments == self.number:
                 call(fd, data[: len(data) // 2], *args)
                 os.kill(os.getpid(), signal.SIGKILL)
-            return self.around(call)(fd, data, *args)
+            return self.after(call)(fd, data, *args)
 
         return counted
 
 
-def die(machine: Host, work: Callable[[Host], None], number: int, moments: Path) -> int:
+def die(
+    machine: Host, work: Callable[[Host], object], number: int, moments: Path, *, journal_only: bool = False
+) -> int:
     """Do the work in a child that dies at moment `number`; returns how it ended, as waitpid(2) says.
 
-    Number 0 never dies, and writes how many moments there were to a file.
+    Number 0 never dies, and writes how many moments there were to a file. Moments are all writes, or only
+    the beginnings and ends of those of the journal.
     """
     child = os.fork()
     if child:
@@ -76,9 +89,13 @@ def die(machine: Host, work: Callable[[Host], None], number: int, moments: Path)
     code = 1
     try:
         countdown = Countdown(number)
-        for name in (*APPENDS, *OTHER_CALLS, *FOLDER_CALLS):
-            wrap = countdown.halves if name in APPENDS else countdown.around
-            setattr(os, name, wrap(getattr(os, name)))
+        if journal_only:
+            for name in ("write_plan", "write_state", "put_away"):
+                setattr(journal, name, countdown.around(getattr(journal, name)))
+        else:
+            for name in (*APPENDS, *OTHER_CALLS, *FOLDER_CALLS):
+                wrap = countdown.halves if name in APPENDS else countdown.after
+                setattr(os, name, wrap(getattr(os, name)))
         work(machine)
         moments.write_text(str(countdown.moments))
         code = 0
@@ -86,11 +103,11 @@ def die(machine: Host, work: Callable[[Host], None], number: int, moments: Path)
         os._exit(code)
 
 
-def finish(machine: Host) -> None:
+def finish(machine: Host, steps: Sequence[Step] = STEPS) -> None:
     """What `xenable apply` does, the first time and after a kill."""
-    engine.apply(machine, journal.read_journal(machine) or engine.plan_into_journal(machine, STEPS))
+    engine.apply(machine, journal.read_journal(machine) or engine.plan_into_journal(machine, steps))
 
 
 def put_back(machine: Host) -> None:
     """What `xenable revert` does."""
-    engine.revert(machine, journal.read_journal(machine))
+    convert.revert(machine)

@@ -171,6 +171,25 @@ def test_install_converts_nothing_and_purge_leaves_nothing(root: Path) -> None:
     assert tree(root, *SYSTEM) == before
 
 
+def test_what_a_conversion_puts_into_grub_d_survives_the_package(root: Path) -> None:
+    inside(root, "dpkg", "-i", "/x.deb")
+    shutil.copy(root / "usr/share/xenable/grub.d/shim", root / "etc/grub.d/90_xenable")
+    assert inside(root, "sh", "/etc/grub.d/90_xenable") == ""
+    (root / "boot/grub").mkdir(parents=True, exist_ok=True)
+    (root / "boot/grub/xenable.env").touch()
+    (root / "lib-for-test").mkdir()
+    # There is no device under /boot that GRUB's own library could ask.
+    (root / "lib-for-test/grub-mkconfig_lib").write_text(
+        "prepare_grub_to_access_device() { echo insmod x; }\n"
+        "make_system_path_relative_to_its_root() { echo /p; }\n"
+    )
+    menu = inside(root, "env", "pkgdatadir=/lib-for-test", "sh", "/etc/grub.d/90_xenable")
+    assert "'xenable-a'" in menu and menu.startswith("set xenable_saved_root")
+    inside(root, "dpkg", "-r", "xenable")
+    said = inside(root, "env", "pkgdatadir=/lib-for-test", "sh", "/etc/grub.d/90_xenable")
+    assert said.count("\n") == 1 and "is gone" in said
+
+
 def test_a_converted_machine_keeps_its_way_back(root: Path) -> None:
     inside(root, "dpkg", "-i", "/x.deb")
     state, log = root / "var/lib/xenable", root / "var/log/xenable"

@@ -35,13 +35,13 @@ def facts_of(name: str) -> Facts:
 
 
 def described(facts: Facts) -> list[dict[str, Any]]:
-    """The steps as JSON; the generator, which is a file of ours, by its name only."""
+    """The steps as JSON; the generator's shim, which is a file of ours, by its name only."""
     steps = []
     for step in make_plan(facts, make_config()):
         fields = step.fields()
         if isinstance(step, WriteFile) and step.path == GENERATOR:
-            assert step.content == data_file("grub.d/90_xenable").read_text(encoding="utf-8")
-            fields["content"] = "data/grub.d/90_xenable"
+            assert step.content == data_file("grub.d/shim").read_text(encoding="utf-8")
+            fields["content"] = "data/grub.d/shim"
         steps.append({"kind": step.kind, **json.loads(json.dumps(fields))})
     return steps
 

@@ -261,3 +261,11 @@ def test_a_damaged_block_counts_as_none_and_is_replaced_by_disarm(host: Host) ->
     assert trial.status(host).next_boot == "native"
     trial.disarm(host)
     assert read_environment(host, GRUB) == Environment()
+
+
+def test_after_a_revert_status_says_so(host: Host) -> None:
+    host.make_folder("/var/lib/xenable/history")
+    host.write("/var/lib/xenable/history/journal-1.jsonl", b"")
+    assert trial.status(host).reason == "the conversion was reverted"
+    under_xen(host)
+    assert trial.status(host).reason == "the conversion was reverted; Xen runs until the next reset"

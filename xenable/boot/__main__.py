@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`python3 -m xenable.boot`: print our part of the boot menu. Run by /etc/grub.d/90_xenable.
+"""`python3 -m xenable.boot`: print our part of the boot menu. Run by data/grub.d/90_xenable.
 
 On stdin: the script text that makes $root the device of /boot.
 """

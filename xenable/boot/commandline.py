@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 DEADLINE = "xenable.deadline"
 HOLD = "xenable.hold"
+NO_WATCHDOG = "systemd.watchdog_sec=0"
+"""systemd(1): PID 1 opens no watchdog, neither while it runs (RuntimeWatchdogSec=) nor for a reboot. It
+would feed Xen's, which is the dead-man, for as long as PID 1 itself lives."""
 
 _SERIAL = re.compile(r"console=ttyS([01])(?:,([1-9][0-9]{2,6})([neo][5-8])?r?)?")
 _OUR_MEMORY = re.compile(r"dom0_mem=([0-9]+)M,max:\1M")
 _OUR_CONSOLE = re.compile(r"(com[12]=[0-9]+,8[a-z]1|console=com[12](,com2)?,vga)")
+_WATCHDOG = re.compile(r"(rd\.)?systemd\.watchdog[_-]sec(=.*)?")
 _FALSE = ("0", "no", "off", "false", "disable")
 
 
@@ -109,7 +113,8 @@ def dom0_arguments(
     """The words of a native kernel made into those of dom0's kernel.
 
     Serial consoles that Xen drives become hvc0, which Xen passes on to them. panic=30 makes a kernel or an
-    initrd that gives up reset instead of waiting for a person. The deadline (seconds) is for the dead-man.
+    initrd that gives up reset instead of waiting for a person. The deadline (seconds) is for the dead-man,
+    which nobody else may feed: words about systemd's watchdog are left out, and with a deadline it is off.
     Errors: XenableError for words that GRUB can't hand over unchanged.
     """
     for word in linux:
@@ -128,17 +133,17 @@ def dom0_arguments(
             word = "console=hvc0"
         if word == "console=hvc0" and word in words:
             continue
-        if ours and word.partition("=")[0] == "panic":
+        if (ours and word.partition("=")[0] == "panic") or _WATCHDOG.fullmatch(word):
             continue
         words.append(word)
     if ports and "console=hvc0" not in words:
         words.append("console=hvc0")
     if deadline is not None:
-        ours.append(f"{DEADLINE}={deadline}")
+        ours += [f"{DEADLINE}={deadline}", NO_WATCHDOG]
     if hold:
         ours.append(HOLD)
     # What stands behind -- is for init, not for the kernel.
-    return (*words, *ours, *linux[split:])
+    return (*words, *ours, *(word for word in linux[split:] if not _WATCHDOG.fullmatch(word)))
 
 
 def _panic(linux: Sequence[str]) -> int:

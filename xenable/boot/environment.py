@@ -19,7 +19,7 @@ SIZE = 1024
 SIGNATURE = b"# GRUB Environment Block\n"
 FILE = "xenable.env"
 FOLDERS = ("/boot/grub", "/boot/efi/EFI/xenable", "/efi/EFI/xenable", "/boot/EFI/xenable")
-"""Where it may be, in the order that 90_xenable looks too."""
+"""Where it may be: beside GRUB's own block, else on the ESP. 90_xenable looks in the same order."""
 
 TRY = "xenable_try"
 TRYING = "xenable_trying"
@@ -98,10 +98,6 @@ def format_block(values: Mapping[str, str]) -> bytes:
             f"cannot write GRUB's environment block: {len(block)} bytes, and 1024 is the most"
         )
     return bytes(block.ljust(SIZE, b"#"))
-
-
-FOLDERS = ("/boot/grub", "/boot/efi/EFI/xenable", "/efi/EFI/xenable", "/boot/EFI/xenable")
-"""Where a block may be: beside GRUB's own, else on the ESP."""
 
 
 def environment_folder(host: Host) -> str:

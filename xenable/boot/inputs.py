@@ -2,7 +2,7 @@
 """What the menu depends on, gathered: the variables that grub-mkconfig exports, and the files in /boot.
 
 The variables mean what they mean to GRUB's own 20_linux_xen (GRUB manual, "Simple configuration"). Those
-that begin with XENABLE_ come from our shell in /etc/grub.d, which asks GRUB's tools.
+that begin with XENABLE_ come from our shell (data/grub.d/90_xenable), which asks GRUB's tools.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from xenable.boot.commandline import dom0_arguments, merge_xen, serial_consoles
 from xenable.boot.menu import MenuInputs
-from xenable.boot.pairs import BOOT, Pair, newest_first, usable_pairs
+from xenable.boot.pairs import Pair, usable_pairs
 from xenable.boot.script import split_words
 from xenable.errors import XenableError
 from xenable.host import Host
@@ -55,28 +55,7 @@ def gather(host: Host, variables: Mapping[str, str], prepare: str) -> MenuInputs
         root_without_initrd=root_without_initrd(variables),
         recovery=get("GRUB_DISABLE_RECOVERY") != "true",
         submenu=get("GRUB_DISABLE_SUBMENU") not in _YES,
-        native_default=native_default(host, variables),
     )
-
-
-def native_default(host: Host, variables: Mapping[str, str]) -> str:
-    """Where GRUB's 10_linux has the newest kernel of the flavour that is to stay the native default.
-
-    Empty without XENABLE_NATIVE_FLAVOUR, which a conversion sets when it brings a kernel of another flavour,
-    and where that kernel is the newest of all.
-    """
-    flavour = variables.get("XENABLE_NATIVE_FLAVOUR", "")
-    images = (name for name in host.names(BOOT) if name.startswith("vmlinuz-"))
-    kernels = newest_first(tuple(name.removeprefix("vmlinuz-") for name in images))
-    native = next((version for version in kernels if flavour and version.endswith(f"-{flavour}")), "")
-    if not native or native == kernels[0]:
-        return ""
-    uuid = variables.get("GRUB_DEVICE_UUID", "")
-    device = variables.get("GRUB_DEVICE", "").replace(" ", "_")
-    where = uuid if uuid and variables.get("GRUB_DISABLE_UUID") != "true" else device
-    entry = f"gnulinux-{native}-advanced-{where}"
-    flat = variables.get("GRUB_DISABLE_SUBMENU", "") in _YES
-    return entry if flat else f"gnulinux-advanced-{where}>{entry}"
 
 
 def command_lines(

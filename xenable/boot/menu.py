@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The text that /etc/grub.d/90_xenable prints. Pure.
+"""The text that 90_xenable prints, but for the native default, which its shell part sees to. Pure.
 
 GRUB runs it at every start, after 00_header has chosen the user's default. The three rules that everything
 rests on: the default changes only to a slot that is there; Xen is loaded only after the environment block
@@ -41,15 +41,11 @@ class MenuInputs:
     root_without_initrd: str
     recovery: bool
     submenu: bool
-    native_default: str = ""
-    """Id or path of the native entry that stays the default; empty where the first one is it anyway."""
 
 
 def render(inputs: MenuInputs) -> str:
     """The whole text. Errors: XenableError for a word or a path that has a control character."""
-    return "\n".join(
-        (*_head(inputs), *_FUNCTIONS, *_native(inputs), *_CHOICE, *_slots(inputs), *_pairs(inputs), "")
-    )
+    return "\n".join((*_head(inputs), *_FUNCTIONS, *_CHOICE, *_slots(inputs), *_pairs(inputs), ""))
 
 
 # --------------------------------------------------------------------------- finding the block and the slots
@@ -100,7 +96,7 @@ function xenable_failed {
 	set xenable_stage=load-failed
 	save_env --file "$xenable_block" xenable_stage
 	echo 'Xenable: Xen could not be loaded; the machine starts again, without it.'
-	sleep 3
+	sleep 1
 	reboot
 }
 
@@ -116,15 +112,6 @@ come back here for ever when the block can't be written."""
 
 
 # --------------------------------------------------------------------------------- the choice of the default
-
-
-def _native(inputs: MenuInputs) -> Iterator[str]:
-    """A kernel that came for dom0 only must not become the native default because it sorts first."""
-    if inputs.native_default:
-        yield ""
-        yield 'if [ "$default" = 0 -o "$default" = "" ]; then'
-        yield f"\tset default={quote(inputs.native_default)}"
-        yield "fi"
 
 
 _CHOICE = """\

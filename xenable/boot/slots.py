@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from xenable.boot.commandline import dom0_arguments, serial_consoles
 from xenable.boot.deadman import append_archive, deadman_archive, watchdog_modules
 from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.menu import SLOTS
+from xenable.boot.room import room_to_keep
 from xenable.boot.script import load_text
 from xenable.errors import XenableError
 from xenable.host import Host
@@ -31,13 +33,13 @@ __all__ = [
     "listed_pairs",
     "remove_slots",
     "slot_folder",
+    "sums",
     "verify_slot",
 ]
 
 FOLDER = Path("/boot/xenable")
 MENU = "/boot/grub/grub.cfg"
-RESERVE = 16 << 20
-"""Bytes that stay free in /boot: update-initramfs and grub-mkconfig need room too."""
+SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,14 @@ def boot_cfg(xen_words: tuple[str, ...], linux_words: tuple[str, ...]) -> str:
         xen_words=xen_words,
         linux_words=linux_words,
     )
-    return "".join(line + "\n" for line in lines)
+    # GRUB starts what it could read of a hypervisor that ends in the middle, and that hangs unwatched.
+    check = f'hashsum --hash sha256 --check "$xenable_slot/{SUMS}" --prefix "$xenable_slot"'
+    return "".join(line + "\n" for line in ("if", "\t" + check, "then", *lines, "fi"))
+
+
+def sums(files: Mapping[str, str]) -> str:
+    """Names and SHA-256 digests as GRUB's hashsum reads them (grub-core/commands/hashsum.c)."""
+    return "".join(f"{digest}  {name}\n" for name, digest in files.items())
 
 
 def fill_slot(
@@ -161,15 +170,17 @@ def fill_slot(
     linux_words = dom0_arguments(pair.linux_words, serial, deadline, hold=hold)
     script = boot_cfg(pair.xen_words, linux_words).encode()
     files = {name: _digest(host.read(new / name)) for name in ("xen", "vmlinuz", "initrd")}
+    listed = sums(files).encode()
     manifest = {
         "id": pair.id,
         "xen": pair.xen_version,
         "kernel": pair.kernel_version,
         "xen_arguments": " ".join(pair.xen_words),
         "dom0_arguments": " ".join(linux_words),
-        "sha256": {**files, "boot.cfg": _digest(script)},
+        "sha256": {**files, SUMS: _digest(listed), "boot.cfg": _digest(script)},
     }
     host.write(new / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+    host.write(new / SUMS, listed)
     host.write(new / "boot.cfg", script)
     if host.exists(slot_folder(slot)):
         host.rename(slot_folder(slot), old)
@@ -208,10 +219,12 @@ def _digest(data: bytes) -> str:
 
 def _need_room(host: Host, size: int) -> None:
     room = os.statvfs(host.path(FOLDER))
-    free = room.f_bavail * room.f_frsize
-    if free < size + RESERVE:
+    free = room.f_bavail * room.f_frsize >> 20
+    initrd = -(-size >> 20)
+    needs = initrd + room_to_keep(initrd)
+    if free < needs:
         raise XenableError(
-            f"cannot fill a slot: /boot has {free >> 20} MiB free, and {(size + RESERVE) >> 20} are needed",
+            f"cannot fill a slot: /boot has {free} MiB free, and {needs} are needed",
             hint="remove old kernels: sudo apt autoremove",
         )
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from xenable.checks.base import Rule, are, words
+from xenable.checks.kernels import adds_kernel
 from xenable.config import Config
-from xenable.model import Facts, Finding, FirmwareKind, LoaderKind, Menu, MenuEntry, Severity
+from xenable.model import Answer, Facts, Finding, FirmwareKind, LoaderKind, Menu, MenuEntry, Severity
 
 NOT_GRUB = Rule(
     id="boot/not-grub",
@@ -68,8 +69,24 @@ PENDING = Rule(
     id="boot/one-shot-pending",
     severity=Severity.WARNING,
     title="Another entry is set for the next boot",
-    why="The trial takes its place at the next reset; after that it may still be waiting.",
+    why="The next reset boots that entry; the trial takes place at the reset after it.",
     remedy="If it is not wanted: `grub-editenv - unset next_entry`.",
+)
+
+DEFAULT_MOVES = Rule(
+    id="boot/default-moves",
+    severity=Severity.BLOCKER,
+    title="GRUB's default would become another kernel",
+    why="The entries of the menu move, and each reset is to end on the native system of before.",
+    remedy="Set GRUB_DEFAULT in /etc/default/grub to the id of an entry, and run `update-grub`.",
+)
+STALE = Rule(
+    id="boot/menu-stale",
+    severity=Severity.WARNING,
+    title="GRUB's menu is older than its settings",
+    why="The conversion makes the menu anew, so what was changed since comes into effect with it, "
+    "also for the native system.",
+    remedy="Run `sudo update-grub`, look at the menu, and reboot once, so that you know it works.",
 )
 
 RULES = (
@@ -79,8 +96,10 @@ RULES = (
     MENU_UNREADABLE,
     DEFAULT_NOTHING,
     DEFAULT_XEN,
+    DEFAULT_MOVES,
     LOADER_UNKNOWN,
     PENDING,
+    STALE,
 )
 
 PLATFORM = {FirmwareKind.BIOS: "i386-pc", FirmwareKind.UEFI: "x86_64-efi"}
@@ -124,10 +143,15 @@ def check_menu(facts: Facts, config: Config) -> Iterator[Finding]:
     if menu.next_entry:
         yield PENDING.found(f"next_entry is {menu.next_entry!r}: someone used grub-reboot.")
     if facts.conversion.state == "none":
-        yield from _check_default(menu)
+        if menu.stale is Answer.YES:
+            yield STALE.found(
+                "A file of /etc/default/grub* or /etc/grub.d was changed after grub.cfg was made."
+            )
+        yield from _check_default(facts)
 
 
-def _check_default(menu: Menu) -> Iterator[Finding]:
+def _check_default(facts: Facts) -> Iterator[Finding]:
+    menu = facts.menu
     wanted, source = menu.grub_default or "0", "GRUB_DEFAULT"
     if wanted == "saved":
         wanted, source = menu.saved_entry or "0", "GRUB_DEFAULT is `saved`, and saved_entry"
@@ -139,6 +163,36 @@ def _check_default(menu: Menu) -> Iterator[Finding]:
     elif any(e.loads_xen for e in entries):
         title = next(e.title for e in entries if e.loads_xen)
         yield DEFAULT_XEN.found(f"{source} is {wanted!r}: that is {title!r}.")
+    elif adds_kernel(facts) and _moves(facts, wanted, entries):
+        kernel = facts.packages.kernel
+        yield DEFAULT_MOVES.found(
+            f"{source} is {wanted!r}, and {kernel.name if kernel else 'a kernel'} comes for dom0.",
+            _by_id(facts, source, entries),
+        )
+
+
+def _moves(facts: Facts, wanted: str, entries: Sequence[MenuEntry]) -> bool:
+    """Whether a default could mean another kernel once one of another flavour is in the menu."""
+    first = entries[0]
+    if wanted != "0" and any(name[:1].isdigit() for name in _split(wanted)):
+        return True
+    if wanted == "0" or first.id.startswith("gnulinux-simple-"):
+        # The generator keeps these two where they are, by the flavour of the kernel that runs.
+        flavour = next((k.flavour for k in facts.kernels if k.running), "")
+        return not (flavour and first.id.startswith("gnulinux-"))
+    return len(_split(wanted)) < len(_split(first.path))
+
+
+def _by_id(facts: Facts, source: str, entries: Sequence[MenuEntry]) -> str:
+    """How to name the same entry so that it stays; empty where that is not sure."""
+    running = next((k.version for k in facts.kernels if k.running), "")
+    same = [e for e in entries if not e.id.startswith("gnulinux-simple-")]
+    same += [e for e in facts.menu.entries if running and e.id.startswith(f"gnulinux-{running}-advanced-")]
+    if not same:
+        return ""
+    if "saved" in source:
+        return f"Run `grub-set-default '{same[0].path}'`."
+    return f"Set GRUB_DEFAULT='{same[0].path}' in /etc/default/grub, and run `update-grub`."
 
 
 def default_entries(menu: Menu, wanted: str) -> tuple[MenuEntry, ...]:

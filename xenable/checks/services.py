@@ -39,7 +39,24 @@ OS_PROBER = Rule(
     remedy="If this machine has no other system: GRUB_DISABLE_OS_PROBER=true in /etc/default/grub.",
 )
 
-RULES = (NO_SSH, UNKNOWN, FAILED, OS_PROBER)
+WATCHDOG = Rule(
+    id="watchdog/in-use",
+    severity=Severity.OVERRIDABLE,
+    title="A program here takes a watchdog for itself",
+    why="In dom0 it may take Xen's, which is to reset a trial that hangs. It would then feed it, so that "
+    "nothing resets, or keep it from the gate, so that a good dom0 is reset.",
+    remedy="Disable it for the time under Xen: `systemctl disable --now` and its name.",
+)
+RUNTIME_WATCHDOG = Rule(
+    id="watchdog/systemd",
+    severity=Severity.WARNING,
+    title="systemd feeds a watchdog",
+    why="In dom0 that is off (systemd.watchdog_sec=0), for Xen's watchdog is to reset a trial that hangs, "
+    "and systemd would feed it.",
+    remedy="Nothing to do, if this machine can do without its hardware watchdog while it runs under Xen.",
+)
+
+RULES = (NO_SSH, UNKNOWN, WATCHDOG, FAILED, RUNTIME_WATCHDOG, OS_PROBER)
 
 
 def check_services(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -52,6 +69,14 @@ def check_services(facts: Facts, config: Config) -> Iterator[Finding]:
         yield NO_SSH.found(f"sshd listens on {words(s.ssh_listen)} only, which nobody else can reach.")
     if s.failed:
         yield FAILED.found(f"{words(s.failed)} {are(s.failed)} in the state failed.")
+    if s.watchdog_daemons:
+        units = words(s.watchdog_daemons)
+        yield WATCHDOG.found(
+            f"{units} {are(s.watchdog_daemons)} enabled or running.",
+            f"Disable for the time under Xen: `systemctl disable --now {' '.join(s.watchdog_daemons)}`.",
+        )
+    if s.runtime_watchdog:
+        yield RUNTIME_WATCHDOG.found(f"There is {s.runtime_watchdog}.")
     if s.os_prober is Answer.YES:
         yield OS_PROBER.found("os-prober is installed and switched on.")
     elif s.os_prober is Answer.UNKNOWN:

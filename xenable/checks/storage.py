@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from xenable.boot.room import room_to_keep
 from xenable.checks.base import Rule, words
 from xenable.checks.kernels import adds_kernel, dom0_kernels
 from xenable.config import Config
@@ -62,7 +63,6 @@ KERNEL_FILES = 24
 """MiB of a generic kernel in /boot, without its initrd: vmlinuz, System.map, config."""
 INITRD_GUESS = 90
 """MiB of an initrd that does not exist yet or whose size is unknown: MODULES=most with firmware."""
-BOOT_MARGIN = 10
 ROOT_MARGIN = 64
 """MiB for saved originals, logs, and what apt writes while it works."""
 
@@ -125,7 +125,8 @@ def _boot_needs(facts: Facts, boot: FileSystem) -> tuple[int, list[str]]:
     added = adds_kernel(facts)
     initrd = _initrd(facts, added)
     terms = [f"{SLOTS} × the initrd's {initrd}"]
-    needs = SLOTS * initrd + BOOT_MARGIN
+    reserve = room_to_keep(initrd)
+    needs = SLOTS * initrd + reserve
     if added:
         terms.append(f"{KERNEL_FILES + initrd} for the new kernel and its initrd")
         needs += KERNEL_FILES + initrd
@@ -135,7 +136,7 @@ def _boot_needs(facts: Facts, boot: FileSystem) -> tuple[int, list[str]]:
         # No hard links there: each slot has copies.
         terms.append(f"{SLOTS} × {KERNEL_FILES} for copies of Xen and the kernel")
         needs += SLOTS * KERNEL_FILES
-    return needs, [*terms, f"{BOOT_MARGIN} in reserve"]
+    return needs, [*terms, f"{reserve} in reserve for the next initrd"]
 
 
 def _initrd(facts: Facts, added: bool) -> int:

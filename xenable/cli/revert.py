@@ -32,10 +32,16 @@ def command(as_json: bool, yes: bool, force: bool, then_reboot: bool) -> None:
     need_root("revert")
     host = Host()
     result = "nothing-to-revert"
+    left: tuple[str, ...] = ()
     if convert.begun(host):
         obstacles = convert.obstacles(host)
         if obstacles:
             show(render_obstacles(obstacles, width_of(sys.stderr)), sys.stderr)
+        if any(obstacle.final for obstacle in obstacles):
+            raise XenableError(
+                "cannot revert: packages installed since need what would go, and that can't be forced",
+                hint="remove the packages named above first, then run the command again",
+            )
         if obstacles and not force:
             raise XenableError(
                 "cannot revert: others changed what Xenable would put back",
@@ -43,13 +49,16 @@ def command(as_json: bool, yes: bool, force: bool, then_reboot: bool) -> None:
             )
         need_consent(QUESTION, yes)
         with progress(sys.stderr) as listener:
-            convert.revert(host, listener)
+            left = convert.revert(host, listener)
         result = "reverted"
+    for sentence in left:
+        note(sentence)
     now = status(host)
     if as_json:
         print_document(result_document(result, step_states(host), now.state), sys.stdout)
     else:
-        note("the machine is as it was" if result == "reverted" else "there is nothing to revert")
+        done = "the rest of the machine is as it was" if left else "the machine is as it was"
+        note(done if result == "reverted" else "there is nothing to revert")
         show_status(now)
     if then_reboot:
         reboot(host)

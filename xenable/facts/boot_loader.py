@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Mapping
 
+from xenable.boot.environment import FOLDERS
 from xenable.facts.dpkg import Known, installed
 from xenable.facts.files import line, part
 from xenable.facts.firmware import EFI, LOADER, efi_variable
@@ -18,7 +19,7 @@ GRUB = "/boot/grub"
 
 NEEDED_MODULES = (
     *("multiboot2", "gzio", "search", "search_fs_uuid", "loadenv", "reboot", "datehook"),
-    *("normal", "test", "echo", "configfile"),
+    *("normal", "test", "echo", "configfile", "hashsum", "gcry_sha256"),
 )
 """What the menu entries of Xenable call, and what loads them."""
 
@@ -168,7 +169,9 @@ def _environment(host: Host, storage: Storage) -> tuple[str, str]:
         return GRUB, ""
     esp = storage.esp
     if esp is not None and esp.kind == "vfat" and "part" in esp.stack and not write_obstacle(esp):
-        return f"{esp.mount_point}/EFI/xenable", obstacle
+        own = f"{esp.mount_point}/EFI/xenable"
+        # Elsewhere the menu generator would not find it.
+        return own if own in FOLDERS else "", obstacle
     return "", obstacle
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import re
 
+from xenable.facts.files import modified
 from xenable.facts.grub_script import Block, Word, parse_grub_script
 from xenable.host import Host
-from xenable.model import Menu, MenuEntry
+from xenable.model import Answer, Menu, MenuEntry
 
 CONFIG = "/boot/grub/grub.cfg"
 ENVIRONMENT_BLOCK = "/boot/grub/grubenv"
 SETTINGS = "/etc/default/grub"
 SETTINGS_FOLDER = "/etc/default/grub.d"
+GENERATORS = "/etc/grub.d"
 
 OPTIONS_WITH_VALUE = ("--class", "--users", "--hotkey", "--id", "--source")
 LOADERS = ("multiboot", "multiboot2", "xen_hypervisor", "chainloader")
@@ -35,6 +37,7 @@ def probe_menu(host: Host) -> Menu:
         grub_default=default,
         saved_entry=variables.get("saved_entry", ""),
         next_entry=variables.get("next_entry", ""),
+        stale=_stale(host),
     )
 
 
@@ -67,6 +70,16 @@ def find_entry(menu: Menu, wanted: str) -> MenuEntry | None:
         ):
             return entry
     return None
+
+
+def _stale(host: Host) -> Answer:
+    made = modified(host, CONFIG)
+    if made is None:
+        return Answer.UNKNOWN
+    settings = (f"{SETTINGS_FOLDER}/{name}" for name in host.names(SETTINGS_FOLDER) if name.endswith(".cfg"))
+    generators = (f"{GENERATORS}/{name}" for name in host.names(GENERATORS))
+    times = (modified(host, path) for path in (SETTINGS, *settings, *generators))
+    return Answer.of(any(time is not None and time > made for time in times))
 
 
 def _same(step: str, names: tuple[str, str, str]) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Units that failed already, where ssh listens, and os-prober."""
+"""Units that failed already, where ssh listens, who feeds watchdogs, and os-prober."""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ from xenable.facts.menu import grub_settings
 from xenable.host import Host
 from xenable.model import Answer, Services
 
-SSH_SOCKET = "/run/systemd/units/invocation:ssh.socket"
+ACTIVE = "/run/systemd/units/invocation:{}"
+"""A link that systemd keeps for each unit that is active."""
+SSH_SOCKET = ACTIVE.format("ssh.socket")
+SSHD_CONFIG = "/etc/ssh/sshd_config"
+LOOPBACK = ("127.", "[::1]", "[::ffff:127.")
+
+CONF_PLACES = ("/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd", "/etc/systemd")
+"""From the weakest to the strongest (systemd-system.conf(5))."""
+UNITS = "/etc/systemd/system"
+WATCHDOG_UNITS = (
+    *("watchdog.service", "wd_keepalive.service", "watchdog-mux.service", "watchdogd.service"),
+    "sbd.service",
+)
+"""Of the packages watchdog, pve-ha-manager, watchdogd and sbd."""
 
 
 def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
@@ -24,12 +37,14 @@ def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
         )
         failed = parse_units(result.stdout) if result.code == 0 else None
         sockets = host.run(("ss", "-H", "-l", "-t", "-n", "-p"), check=False, timeout=10).stdout
-        listen = parse_sockets(sockets, _socket_ports(host))
+        listen = parse_sockets(sockets, _socket_ports(host), sshd_ports(host))
     return Services(
         known=failed is not None,
         failed=failed or (),
         ssh_listen=listen,
         os_prober=_os_prober(host, known),
+        watchdog_daemons=_watchdog_daemons(host),
+        runtime_watchdog=runtime_watchdog(host),
     )
 
 
@@ -44,10 +59,13 @@ def parse_units(text: str) -> tuple[str, ...] | None:
     return tuple(str(row["unit"]) for row in rows if isinstance(row, dict) and "unit" in row)
 
 
-def parse_sockets(text: str, socket_ports: frozenset[str]) -> tuple[str, ...]:
+def parse_sockets(
+    text: str, socket_ports: frozenset[str], sshd_ports: frozenset[str] = frozenset(("22",))
+) -> tuple[str, ...]:
     """address:port of listening ssh daemons in the output of `ss -Hltnp`.
 
-    systemd itself counts for the ports of ssh.socket.
+    systemd itself counts for the ports of ssh.socket. A listener on the loopback interface counts only on a
+    port that is sshd's own: others belong to somebody's session (X11, `ssh -R`) and end with it.
     """
     found = []
     for row in text.splitlines():
@@ -56,6 +74,8 @@ def parse_sockets(text: str, socket_ports: frozenset[str]) -> tuple[str, ...]:
             continue
         programs = set(re.findall(r'\("([^"]+)",pid=', words[5]))
         port = words[3].rpartition(":")[2]
+        if words[3].startswith(LOOPBACK) and port not in sshd_ports | socket_ports:
+            continue
         if programs & {"sshd", "dropbear"} or ("systemd" in programs and port in socket_ports):
             found.append(words[3])
     return tuple(dict.fromkeys(found))
@@ -71,6 +91,47 @@ def _socket_ports(host: Host) -> frozenset[str]:
             text += "\n" + host.text(f"{folder}/{name}")
     ports = re.findall(r"^\s*(?:Port\s+|ListenStream\s*=\s*(?:\S*:)?)(\d+)\s*$", text, re.MULTILINE)
     return frozenset(ports or ("22",))
+
+
+def sshd_ports(host: Host) -> frozenset[str]:
+    """Ports that sshd_config(5) and its folder name in Port and ListenAddress; 22 where there is none."""
+    folder = f"{SSHD_CONFIG}.d"
+    text = "\n".join(
+        host.text(path) for path in (SSHD_CONFIG, *(f"{folder}/{n}" for n in host.names(folder)))
+    )
+    found = re.findall(
+        r"^[ \t]*(?:Port[ \t=]+|ListenAddress[ \t=]+(?:\[[^]\s]*\]|[^\s:]+):)\"?(\d+)", text, re.M | re.I
+    )
+    named = re.search(r"^[ \t]*Port[ \t=]", text, re.M | re.I)
+    return frozenset(found if named else (*found, "22"))
+
+
+def runtime_watchdog(host: Host) -> str:
+    """`RuntimeWatchdogSec=30 in /etc/systemd/system.conf` where PID 1 is to feed a watchdog; else empty."""
+    main = [f"{place}/system.conf" for place in reversed(CONF_PLACES)]
+    files = [next((path for path in main if host.exists(path)), main[0])]
+    # One name counts once, from the strongest place; all are read in the order of their names.
+    drop_ins = {
+        name: f"{place}/system.conf.d/{name}"
+        for place in CONF_PLACES
+        for name in host.names(f"{place}/system.conf.d")
+        if name.endswith(".conf")
+    }
+    files += [path for _, path in sorted(drop_ins.items())]
+    found = ""
+    for path in files:
+        for value in re.findall(
+            r"^[ \t]*RuntimeWatchdogSec[ \t]*=[ \t]*(.*?)[ \t]*$", host.text(path), re.M
+        ):
+            off = value in ("", "off") or re.fullmatch(r"0+[a-z]*", value)
+            found = "" if off else f"RuntimeWatchdogSec={value} in {path}"
+    return found
+
+
+def _watchdog_daemons(host: Host) -> tuple[str, ...]:
+    folders = [f"{UNITS}/{name}" for name in host.names(UNITS) if name.endswith((".wants", ".requires"))]
+    enabled = {name for folder in folders for name in host.names(folder)}
+    return tuple(unit for unit in WATCHDOG_UNITS if unit in enabled or host.exists(ACTIVE.format(unit)))
 
 
 def _os_prober(host: Host, known: Mapping[str, Known]) -> Answer:

@@ -34,5 +34,8 @@ def settings_late(arguments: str, native_flavour: str = "") -> str:
 
 
 def generator_script() -> str:
-    """The menu generator's shell, as the package ships it. Errors: XenableError when it is not there."""
-    return data_file("grub.d/90_xenable").read_text(encoding="utf-8")
+    """What /etc/grub.d gets: it runs the generator that the package ships, so that an upgrade renews it.
+
+    Errors: XenableError when the installation lacks it.
+    """
+    return data_file("grub.d/shim").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@
 `save` returns all that `undo` needs; the engine has it on disk before it calls `do`. `do` and `undo` are
 idempotent: after a power cut each may be called again on what the first call left. The design has five
 verbs; `obstacles` is the sixth, so that revert can refuse over a foreign edit before it has changed
-anything, and not in the middle.
+anything, and not in the middle. A kind that can't put everything back says so in `remains`.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class Step(ABC):
     @abstractmethod
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         """Put back what `save` saw. Errors: XenableError."""
+
+    def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
+        """What undo did not put back as it was, a sentence each without its full stop. Changes nothing."""
+        return ()
 
     def fields(self) -> dict[str, Any]:
         """As JSON for the journal."""

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from xenable.errors import XenableError
-from xenable.host import Host
+from xenable.host import STATE, Host
 from xenable.journal import load_bytes, store_bytes
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps import snapshot
@@ -20,6 +22,22 @@ MENU = Path("/boot/grub/grub.cfg")
 GENERATORS = Path("/etc/grub.d")
 XEN_GENERATORS = ("/etc/grub.d/90_xenable", "/etc/grub.d/20_linux_xen")
 """Ours, and GRUB's own that we switch off: all but their sections is the native part of the menu."""
+
+KERNELS = ("vmlinu", "kernel-", "xen")
+INITRDS = ("initrd", "initramfs")
+"""Beginnings of the names of files in /boot that a menu may name."""
+
+SETTINGS = (Path("/etc/default/grub.d"), GENERATORS)
+"""Folders whose files, with /etc/default/grub, decide what is in the menu."""
+
+MADE = STATE / "grub.cfg"
+"""Where grub-mkconfig writes; it makes a file of that name with .new at its end, too."""
+
+LOCALES = (Path("/etc/default/locale"), Path("/etc/locale.conf"))
+LANGUAGE_VARIABLES = ("LANG", "LANGUAGE", "LC_MESSAGES", "LC_ALL")
+
+LINKS = 40
+"""As many as the kernel follows in one path: path_resolution(7)."""
 
 UPDATE_TIMEOUT = 600.0
 """Seconds: os-prober reads every disk."""
@@ -41,7 +59,11 @@ class Menu(Step):
         return True
 
     def save(self, host: Host) -> Saved:
-        return {"menu": snapshot.take(host, MENU)}
+        return {
+            "menu": snapshot.take(host, _menu(host)),
+            "settings": _settings(host),
+            "images": sorted(str(path) for path in _images(host)),
+        }
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         """Nothing: this kind is all about undo."""
@@ -51,15 +73,19 @@ class Menu(Step):
         return ()
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        # The very bytes, and not what update-grub would make of today's machine: the menu of before may have
+        # been older than its settings.
+        if saved["menu"]["what"] == "file" and _same_machine(host, saved):
+            snapshot.restore(host, _menu(host), saved["menu"])
+        elif host.exists(MENU):
+            progress(0.1, "making the boot menu")
+            _install(host, _generate(host, next(_languages(host))))
+
+    def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
         before = saved["menu"]
-        if before["what"] != "file":
-            return
-        if not _has_bytes(host, before["digest"]):
-            _update(host, progress)
-        if _has_bytes(host, before["digest"]):
-            snapshot.restore(host, MENU, before)
-        else:
-            progress(1.0, "the boot menu differs from the one before: kernels or settings changed since")
+        if before["what"] != "file" or snapshot.same_bytes(snapshot.look(host, _menu(host)), before):
+            return ()
+        return ("the boot menu was made anew, because kernels or settings of GRUB changed since",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +117,33 @@ class RefreshMenu(Step):
         return {"native": store_bytes(host, native_part(host.read(MENU)))}
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
-        if not self.is_done(host):
-            _update(host, progress)
-        missing = _missing(host.text(MENU), self.entry_ids)
+        before = load_bytes(host, saved["native"])
+        if self.is_done(host):
+            self._check(before, host.read(MENU))
+            return
+        problems: list[XenableError] = []
+        for language in _languages(host):
+            progress(0.1, "making the boot menu")
+            made = _generate(host, language)
+            try:
+                self._check(before, made)
+            except XenableError as e:
+                # The titles may only be in another language than the ones that are there.
+                problems.append(e)
+                continue
+            _install(host, made)
+            return
+        raise problems[0]
+
+    def _check(self, before: bytes, made: bytes) -> None:
+        """Errors: XenableError when a menu lacks an entry, or has other native ones than before."""
+        missing = _missing(made.decode("utf-8", "replace"), self.entry_ids)
         if missing:
             raise XenableError(
                 f"cannot add {', '.join(missing)} to the boot menu: update-grub left it out of {MENU}",
                 hint="run `sudo update-grub` and read what it says",
             )
-        before = load_bytes(host, saved["native"])
-        after = native_part(host.read(MENU))
+        after = native_part(made)
         same = kernel_entries(before) <= kernel_entries(after) if self.adds_kernel else before == after
         if not same:
             changes = snapshot.diff(before, after, f"{MENU} (before)", f"{MENU} (now)")
@@ -151,18 +194,83 @@ def _stale(host: Host) -> bool:
 
 
 def _inputs(host: Host) -> Iterator[Path]:
-    yield from (Path("/etc/default/grub"), GENERATORS)
-    for folder in (Path("/etc/default/grub.d"), GENERATORS):
+    yield GENERATORS
+    yield from _setting_files(host)
+    yield from (path for path in _images(host) if path.name.startswith(KERNELS))
+
+
+def _setting_files(host: Host) -> Iterator[Path]:
+    yield Path("/etc/default/grub")
+    for folder in SETTINGS:
         yield from (folder / name for name in host.names(folder))
-    images = (name for name in host.names("/boot") if name.startswith(("vmlinuz", "xen")))
-    yield from (path for path in map(Path("/boot").joinpath, images) if not host.is_dir(path))
 
 
-def _update(host: Host, progress: Progress) -> None:
-    progress(0.1, "running update-grub")
-    host.run(["update-grub"], timeout=UPDATE_TIMEOUT)
+def _settings(host: Host) -> dict[str, list[str]]:
+    """Of each file that decides what is in the menu its SHA-256 and its mode."""
+    found = {}
+    for path in _setting_files(host):
+        info = host.stat(path)
+        if info is not None and not host.is_dir(path):
+            text = host.text(path).encode()
+            found[str(path)] = [hashlib.sha256(text).hexdigest(), f"{info.st_mode:o}"]
+    return found
 
 
-def _has_bytes(host: Host, digest: str) -> bool:
-    now = snapshot.look(host, MENU)
-    return bool(now["what"] == "file" and now["digest"] == digest)
+def _images(host: Host) -> Iterator[Path]:
+    """What a menu may name: kernels, hypervisors and initrds in /boot."""
+    names = (name for name in host.names("/boot") if name.startswith(KERNELS + INITRDS))
+    yield from (path for path in map(Path("/boot").joinpath, names) if not host.is_dir(path))
+
+
+def _same_machine(host: Host, saved: Saved) -> bool:
+    """Whether all that a menu was made for is still there, nothing bootable came, and no setting changed."""
+    then, now = set(saved["images"]), {str(path) for path in _images(host)}
+    came = any(Path(path).name.startswith(KERNELS) for path in now - then)
+    return then <= now and not came and _settings(host) == saved["settings"]
+
+
+def _menu(host: Host) -> Path:
+    """The file that holds the menu, where its usual name is a link: grub-mkconfig writes through it."""
+    path = MENU
+    for _ in range(LINKS):
+        target = host.link_target(path)
+        if not target:
+            break
+        path = path.parent / target
+    return path
+
+
+def _languages(host: Host) -> Iterator[Mapping[str, str]]:
+    """In what languages update-grub may have been run before: titles are translated. Each once."""
+    own = {name: os.environ.get(name, "") for name in LANGUAGE_VARIABLES}
+    tried = []
+    for text in ("", *(host.text(path) for path in LOCALES), "LANG=\n"):
+        found = dict(re.findall(r'(?m)^\s*(\w+)=["\']?([\w.@:-]*)["\']?\s*$', text))
+        language = {name: found.get(name, "") for name in LANGUAGE_VARIABLES} if found else own
+        if language not in tried:
+            tried.append(language)
+            yield language
+
+
+def _generate(host: Host, language: Mapping[str, str]) -> bytes:
+    """A new menu, made beside the one in use: grub-mkconfig would overwrite it in place, and a power cut in
+    the middle of that leaves a machine without a menu. Does what update-grub does but for that."""
+    new = MADE.with_name(MADE.name + ".new")
+    try:
+        host.make_folder(STATE)
+        host.run(["grub-mkconfig", "-o", MADE], env=language, timeout=UPDATE_TIMEOUT)
+        return host.read(MADE)
+    finally:
+        for path in (MADE, new):
+            host.remove(path)
+
+
+def _install(host: Host, made: bytes) -> None:
+    """Put a new menu in place, whole or not at all; it keeps mode and owner, as with update-grub."""
+    path = _menu(host)
+    old = snapshot.look(host, path)
+    if old["what"] == "absent":
+        host.write(path, made, mode=0o600)
+        return
+    owner = (old["uid"], old["gid"])
+    host.write(path, made, mode=old["mode"], owner=owner, xattrs=snapshot.xattrs(old))

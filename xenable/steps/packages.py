@@ -15,15 +15,21 @@ from xenable.journal import load_bytes
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps import snapshot
 from xenable.steps.base import Saved, Step
+from xenable.steps.conffiles import (
+    ARCHIVES,
+    LEFT_BY_DPKG,
+    STATUS,
+    UCF,
+    conffiles,
+    edited,
+    listed_files,
+)
 
 if TYPE_CHECKING:
     from apt.cache import Cache
     from apt.package import Package
 
-STATUS = Path("/var/lib/dpkg/status")
-UCF = Path("/var/lib/ucf")
 MARKS = Path("/var/lib/apt/extended_states")
-ARCHIVES = Path("/var/cache/apt/archives")
 MEBIBYTE = 1 << 20
 
 
@@ -65,13 +71,19 @@ class InstallPackages(Step):
     def save(self, host: Host) -> Saved:
         from xenable.steps import transaction
 
-        transaction.finish_interrupted(host, _silent)
+        if transaction.half_done(host):
+            raise XenableError(
+                f"cannot install {', '.join(self.names)}: dpkg was interrupted before",
+                hint=transaction.BROKEN_HINT,
+            )
         with transaction.open_cache(host) as cache:
             self._mark(cache)
+            removed = [p.name for p in cache.get_changes() if _has_configuration(p)]
             return {
                 "new": [list(package) for package in _new(cache)],
                 "upgraded": [list(package) for package in _upgraded(cache)],
-                "with_configuration": [p.name for p in cache.get_changes() if _has_configuration(p)],
+                "with_configuration": removed,
+                "configuration": _take_configuration(host, removed),
                 "automatic": sorted(_automatic(host.text(MARKS)) & set(self._wanted)),
                 "marks": snapshot.take(host, MARKS),
                 "ucf": {name: snapshot.take(host, UCF / name) for name in _ucf_files(host)},
@@ -111,10 +123,17 @@ class InstallPackages(Step):
 
         with transaction.open_cache(host) as cache:
             foreign = _mark_purge(cache, saved)
-        return tuple(
-            Obstacle(what=f"{name}, installed since, needs packages that Xenable installed")
+        needed = tuple(
+            Obstacle(
+                what=f"{name}, installed since, needs packages that Xenable installed; before a revert it "
+                f"has to go, as by sudo apt remove {name}",
+                final=True,
+            )
             for name in foreign
         )
+        then = saved["configuration"]
+        known = [path for path, seen in then.items() if snapshot.same(snapshot.look(host, path), seen)]
+        return needed + edited(host, [name for name, _ in saved["new"]], known)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         from xenable.steps import transaction
@@ -131,12 +150,18 @@ class InstallPackages(Step):
                 # A menu that still names a kernel which is gone must not outlive the kernel.
                 kernels = any(name.startswith("linux-image") for name, _ in saved["new"])
                 transaction.commit(host, cache, progress, hold_menu=not kernels)
+        _restore_configuration(host, saved)
         _restore_marks(host, saved)
         _restore_ucf(host, saved)
         ours = {name.partition(":")[0] for name, _ in saved["new"]}
         for name in host.names(ARCHIVES):
             if name.endswith(".deb") and name not in saved["archives"] and name.partition("_")[0] in ours:
                 host.remove(ARCHIVES / name)
+
+    def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
+        now = {(p.get("Package"), p.get("Version")) for p in _stanzas(host.text(STATUS))}
+        newer = [name for name, _, version in saved["upgraded"] if (name.partition(":")[0], version) in now]
+        return (f"the packages {', '.join(newer)} stay upgraded",) if newer else ()
 
     @property
     def _wanted(self) -> tuple[str, ...]:
@@ -171,10 +196,6 @@ class InstallPackages(Step):
         older = sorted(p.name for p in changes if p.marked_downgrade)
         if older:
             raise XenableError(f"{what}: {', '.join(older)} would have to become older for it")
-
-
-def _silent(fraction: float, text: str) -> None:
-    """A progress nobody looks at."""
 
 
 def _new(cache: Cache) -> list[tuple[str, str]]:
@@ -221,6 +242,22 @@ def _mark_purge(cache: Cache, saved: Saved) -> list[str]:
     return sorted(touched - ours - before)
 
 
+def _take_configuration(host: Host, packages: list[str]) -> dict[str, snapshot.Snapshot]:
+    """Files of packages that were removed and left them: dpkg replaces those that nobody has edited."""
+    paths = listed_files(host, packages)
+    beside = [path + ending for path in paths for ending in LEFT_BY_DPKG]
+    return {path: snapshot.take(host, path) for path in (*paths, *beside)}
+
+
+def _restore_configuration(host: Host, saved: Saved) -> None:
+    for path, seen in saved["configuration"].items():
+        snapshot.restore(host, path, seen)
+    # What only the newer version has would stay with a package that is not purged.
+    for file in conffiles(host, saved["with_configuration"]):
+        if file.archive and file.path not in saved["configuration"]:
+            host.remove(file.path)
+
+
 def _restore_marks(host: Host, saved: Saved) -> None:
     """Put back which packages apt counts as automatically installed."""
     lost = sorted(set(saved["automatic"]) & _installed(host.text(STATUS)) - _automatic(host.text(MARKS)))
@@ -252,7 +289,7 @@ def _restore_ucf(host: Host, saved: Saved) -> None:
 def _stanzas(text: str) -> Iterable[dict[str, Any]]:
     """Fields of each paragraph of a dpkg or apt state file, the first line of each field only."""
     for paragraph in text.split("\n\n"):
-        yield dict(re.findall(r"(?m)^(Package|Status|Architecture|Auto-Installed): (.*)$", paragraph))
+        yield dict(re.findall(r"(?m)^(Package|Status|Version|Auto-Installed): (.*)$", paragraph))
 
 
 def _installed(status: str) -> set[str]:

@@ -73,6 +73,10 @@ def result_document(result: str, steps: Sequence[tuple[str, str, str]], state: S
     }
 
 
+def report_document(path: str) -> Document:
+    return {"schema": SCHEMA, "result": "written", "path": path}
+
+
 def error_document(message: str, hint: str, status: int) -> Document:
     return {"schema": SCHEMA, "error": message, "hint": hint, "status": status}
 

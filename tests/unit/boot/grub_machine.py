@@ -8,6 +8,7 @@ is a start of QEMU that ends with the reset.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -15,11 +16,12 @@ import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xenable.boot.environment import Environment, format_block, parse_block
 from xenable.boot.menu import MenuInputs, render
 from xenable.boot.pairs import Dom0Kernel, Hypervisor, Pair
-from xenable.boot.slots import boot_cfg
+from xenable.boot.slots import SUMS, boot_cfg, sums
 
 TOOLS = ("qemu-system-x86_64", "grub-mkimage", "mformat", "mcopy", "mmd", "mdel")
 MODULES = Path("/usr/lib/grub/i386-pc")
@@ -64,8 +66,8 @@ PAIR = Pair(
 LINUX_WORDS = ("quiet", "müll=a b;c$d{e}|&<>#~`!*?[x]", "日本語=テスト", "--", "init-word")
 
 
-def inputs(**changes: object) -> MenuInputs:
-    fields: dict[str, object] = {
+def inputs(**changes: Any) -> MenuInputs:
+    fields: dict[str, Any] = {
         "distributor": "Debian",
         "prepare": f"insmod part_msdos\ninsmod fat\nsearch --no-floppy --fs-uuid --set=root {UUID}\n",
         "boot_path": "",
@@ -80,7 +82,7 @@ def inputs(**changes: object) -> MenuInputs:
         "recovery": True,
         "submenu": True,
     }
-    return MenuInputs(**{**fields, **changes})  # type: ignore[arg-type]
+    return MenuInputs(**{**fields, **changes})
 
 
 def build_disk(folder: Path) -> Path:
@@ -90,7 +92,7 @@ def build_disk(folder: Path) -> Path:
     core = folder / "core.img"
     modules = (
         "biosdisk part_msdos fat normal configfile search search_fs_uuid loadenv echo test true sleep "
-        "reboot serial terminal multiboot2 boot datehook gzio"
+        "reboot serial terminal multiboot2 boot datehook gzio hashsum gcry_sha256"
     )
     _run("grub-mkimage", "-O", "i386-pc", "-o", core, "-c", early, "-p", "/grub", *modules.split())
     image = folder / "disk.img"
@@ -148,8 +150,10 @@ class Machine:
 
     def slot(self, slot: str, xen: bytes = STUB) -> None:
         cfg = boot_cfg((f"slot={slot}",), ("root=UUID=0", "ro", *LINUX_WORDS))
-        files = {"xen": xen, "vmlinuz": b"kernel", "initrd": b"initrd", "boot.cfg": cfg.encode()}
-        for name, data in files.items():
+        files = {"xen": xen, "vmlinuz": b"kernel", "initrd": b"initrd"}
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        others = {"boot.cfg": cfg.encode(), SUMS: sums(digests).encode()}
+        for name, data in (files | others).items():
             self.put(f"/xenable/{slot}/{name}", data)
 
     def pair(self) -> None:

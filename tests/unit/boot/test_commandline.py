@@ -86,25 +86,36 @@ def test_words_that_xen_must_not_get(word: str) -> None:
         merge_xen(("x", word))
 
 
+OURS = "xenable.deadline=600 systemd.watchdog_sec=0"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("", "panic=30 xenable.deadline=600"),
-        ("quiet splash", "quiet splash panic=30 xenable.deadline=600"),
-        ("panic=10", "panic=10 xenable.deadline=600"),
-        ("panic=0 x", "x panic=30 xenable.deadline=600"),
-        ("panic=10 panic=0", "panic=30 xenable.deadline=600"),
-        ("panic=x", "panic=30 xenable.deadline=600"),
+        ("", f"panic=30 {OURS}"),
+        ("quiet splash", f"quiet splash panic=30 {OURS}"),
+        ("panic=10", f"panic=10 {OURS}"),
+        ("panic=0 x", f"x panic=30 {OURS}"),
+        ("panic=10 panic=0", f"panic=30 {OURS}"),
+        ("panic=x", f"panic=30 {OURS}"),
         (
             "console=tty0 console=ttyS0,115200n8 quiet",
-            "console=tty0 console=hvc0 quiet panic=30 xenable.deadline=600",
+            f"console=tty0 console=hvc0 quiet panic=30 {OURS}",
         ),
         (
             "console=ttyS1,57600 console=ttyS0 console=tty0",
-            "console=hvc0 console=tty0 panic=30 xenable.deadline=600",
+            f"console=hvc0 console=tty0 panic=30 {OURS}",
         ),
-        ("console=ttyS4 console=ttyS10", "console=ttyS4 console=ttyS10 panic=30 xenable.deadline=600"),
-        ("a -- b console=ttyS0", "a panic=30 xenable.deadline=600 -- b console=ttyS0"),
+        ("console=ttyS4 console=ttyS10", f"console=ttyS4 console=ttyS10 panic=30 {OURS}"),
+        ("systemd.watchdog_sec=30 x rd.systemd.watchdog-sec=9", f"x panic=30 {OURS}"),
+        (
+            "systemd.watchdog_device=/dev/x -- systemd.watchdog_sec=30 y",
+            f"systemd.watchdog_device=/dev/x panic=30 {OURS} -- y",
+        ),
+        (
+            "a -- b console=ttyS0",
+            "a panic=30 xenable.deadline=600 systemd.watchdog_sec=0 -- b console=ttyS0",
+        ),
     ],
 )
 def test_dom0_arguments(words: str, expected: str) -> None:
@@ -140,6 +151,7 @@ def test_no_word_is_lost(words: list[str]) -> None:
         out = dom0_arguments(words, (), 600)
     except XenableError:
         return
-    assert [w for w in out if w not in ("panic=30", "xenable.deadline=600")] == [
-        w for w in words if w not in ("panic=30", "xenable.deadline=600")
-    ] or any(w.startswith("panic") or w == "console=hvc0" for w in words)
+    ours = ("panic=30", "xenable.deadline=600", "systemd.watchdog_sec=0")
+    assert [w for w in out if w not in ours] == [w for w in words if w not in ours] or any(
+        w.startswith("panic") or w == "console=hvc0" for w in words
+    )

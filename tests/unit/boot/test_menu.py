@@ -225,39 +225,6 @@ def test_fifty_kernels_and_three_hypervisors_take_no_time(tmp_path: Path) -> Non
     assert time.process_time() - start < 0.5
 
 
-FLAVOURS = ("6.12.9-amd64", "6.12.9-cloud-amd64", "6.12.30-amd64", "6.12.8-cloud-amd64")
-
-
-@pytest.mark.parametrize(
-    ("kernels", "changes", "expected"),
-    [
-        (FLAVOURS, {}, ""),
-        (FLAVOURS, {"XENABLE_NATIVE_FLAVOUR": "amd64"}, ""),
-        (
-            FLAVOURS,
-            {"XENABLE_NATIVE_FLAVOUR": "cloud-amd64"},
-            "gnulinux-advanced-1111-2222>gnulinux-6.12.9-cloud-amd64-advanced-1111-2222",
-        ),
-        (
-            FLAVOURS,
-            {"XENABLE_NATIVE_FLAVOUR": "cloud-amd64", "GRUB_DISABLE_SUBMENU": "y"},
-            "gnulinux-6.12.9-cloud-amd64-advanced-1111-2222",
-        ),
-        (FLAVOURS[:2], {"XENABLE_NATIVE_FLAVOUR": "cloud-amd64"}, ""),
-        (FLAVOURS[:1], {"XENABLE_NATIVE_FLAVOUR": "cloud-amd64"}, ""),
-    ],
-)
-def test_a_kernel_for_dom0_is_not_the_native_default(
-    kernels: tuple[str, ...], changes: dict[str, str], expected: str, tmp_path: Path
-) -> None:
-    make_boot(tmp_path, ("4.20",), kernels)
-    inputs = gather(Host(tmp_path), {**BASE, **changes}, PREPARE)
-    assert inputs.native_default == expected
-    text = render(inputs)
-    assert ('if [ "$default" = 0' in text) == bool(expected)
-    assert not expected or f"set default='{expected}'" in text or f"set default={expected}" in text
-
-
 @pytest.mark.parametrize(
     ("distributor", "title"),
     [("Debian", "Debian GNU/Linux"), ("Debian GNU/Linux", "Debian GNU/Linux"), ("", "GNU/Linux")],

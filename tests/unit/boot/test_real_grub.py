@@ -118,6 +118,16 @@ def test_hypervisor_that_can_not_be_loaded(machine: Machine, xen: bytes) -> None
     assert machine.boot() == "native simple"
 
 
+@pytest.mark.parametrize("name", ["xen", "vmlinuz", "initrd"])
+def test_file_that_has_changed_since_is_not_loaded(machine: Machine, name: str) -> None:
+    """The stub would still start: GRUB loads a hypervisor that ends in the middle without a word."""
+    machine.put(f"/xenable/a/{name}", machine.get(f"/xenable/a/{name}") + b"!")
+    machine.environment(try_slot="a")
+    assert machine.boot() == "reset"
+    assert machine.variables()["stage"] == "load-failed"
+    assert machine.boot() == "native simple"
+
+
 @pytest.mark.parametrize("name", ["vmlinuz", "initrd"])
 def test_file_of_the_slot_is_gone(machine: Machine, name: str) -> None:
     machine.remove(f"/xenable/a/{name}")

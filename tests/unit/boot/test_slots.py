@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import subprocess
 import zlib
 from pathlib import Path
@@ -26,6 +27,7 @@ from xenable.boot.deadman import (
 from xenable.boot.environment import Environment, write_environment
 from xenable.boot.inputs import gather
 from xenable.boot.menu import render
+from xenable.boot.room import RESERVE, room_to_keep
 from xenable.boot.slots import fill_slot, free_slot, verify_slot
 from xenable.errors import XenableError
 from xenable.host import Host
@@ -69,6 +71,7 @@ def test_fill(host: Host) -> None:
     folder = host.path("/boot/xenable/a")
     assert pair.kernel_version == KERNEL
     assert sorted(p.name for p in folder.iterdir()) == [
+        "SHA256SUMS",
         "boot.cfg",
         "initrd",
         "manifest.json",
@@ -84,10 +87,18 @@ def test_fill(host: Host) -> None:
     assert initrd[ALIGNMENT:] == deadman_archive(SNIPPET, (DRIVER,))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["xen"], manifest["kernel"]) == ("4.20-amd64", KERNEL)
-    arguments = "root=/dev/sda1 ro console=hvc0 foo=a b panic=30 xenable.deadline=600 xenable.hold"
-    assert manifest["dom0_arguments"] == arguments
-    assert "'foo=a b' panic=30 xenable.deadline=600 xenable.hold\n" in (folder / "boot.cfg").read_text()
+    ours = "panic=30 xenable.deadline=600 systemd.watchdog_sec=0 xenable.hold"
+    assert manifest["dom0_arguments"] == f"root=/dev/sda1 ro console=hvc0 foo=a b {ours}"
+    assert f"'foo=a b' {ours}\n" in (folder / "boot.cfg").read_text()
     assert verify_slot(host, "a") == ()
+
+
+@pytest.mark.realtool
+def test_sums_are_those_that_everybody_knows(host: Host) -> None:
+    fill(host)
+    cmd = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(cmd, cwd=host.path("/boot/xenable/a"), check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "xen: OK\nvmlinuz: OK\ninitrd: OK\n")
 
 
 @pytest.mark.realtool
@@ -145,10 +156,22 @@ def test_no_pair_and_no_driver(host: Host) -> None:
 
 
 def test_no_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xenable.boot.slots.RESERVE", 1 << 60)
-    with pytest.raises(XenableError, match="MiB free"):
+    """What is kept free is another initrd and some: update-initramfs writes the next one beside the old."""
+    host.write(f"/boot/initrd.img-{KERNEL}", bytes(5 << 20))
+
+    def free(mib: int) -> None:
+        space = os.statvfs_result((1 << 20, 1 << 20, mib, mib, mib, 0, 0, 0, 0, 255))
+        monkeypatch.setattr(os, "statvfs", lambda path: space)
+
+    initrd = 6
+    assert room_to_keep(initrd) == initrd + RESERVE
+    free(2 * initrd + RESERVE - 1)
+    with pytest.raises(XenableError, match=f"has 27 MiB free, and {2 * initrd + RESERVE} are needed"):
         fill(host)
     assert not host.exists("/boot/xenable/a")
+    free(2 * initrd + RESERVE)
+    fill(host)
+    assert verify_slot(host, "a") == ()
 
 
 # ---------------------------------------------------------------------------------------------- the dead-man

@@ -45,6 +45,7 @@ from xenable.model import (
 
 WITH_KERNEL = {"new": (*HEALTHY.packages.new, GENERIC)}
 NO_GENERIC = {"kernel": None}
+ADDS_KERNEL = {"kernels": (CLOUD_KERNEL,), "packages": WITH_KERNEL}
 XEN_ENTRY = MenuEntry(
     id="xen-1",
     title="Debian, with Xen",
@@ -220,6 +221,37 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "'Debian, with Xen'",
         "XEN_OVERRIDE_GRUB_DEFAULT=0",
     ),
+    (
+        "boot/default-moves",
+        {"menu": {"grub_default": "1>0"}, **ADDS_KERNEL},
+        "GRUB_DEFAULT is '1>0', and linux-image-amd64 comes for dom0.",
+        f"Set GRUB_DEFAULT='{SUBMENU}>gnulinux-6.12-advanced-6e0b' in /etc/default/grub",
+    ),
+    (
+        "boot/default-moves",
+        {"menu": {"grub_default": "saved", "saved_entry": f"{SUBMENU}>0"}, **ADDS_KERNEL},
+        "saved_entry is",
+        f"grub-set-default '{SUBMENU}>gnulinux-6.12-advanced-6e0b'",
+    ),
+    (
+        "boot/default-moves",
+        {**ADDS_KERNEL, "kernels": (replace(CLOUD_KERNEL, flavour=""),)},
+        "GRUB_DEFAULT is '0'",
+        "to the id of an entry",
+    ),
+    ("boot/menu-stale", {"menu": {"stale": Answer.YES}}, "after grub.cfg was made", "update-grub"),
+    (
+        "watchdog/in-use",
+        {"services": {"watchdog_daemons": ("watchdog.service", "wd_keepalive.service")}},
+        "watchdog.service and wd_keepalive.service are enabled or running.",
+        "systemctl disable --now watchdog.service wd_keepalive.service",
+    ),
+    (
+        "watchdog/systemd",
+        {"services": {"runtime_watchdog": "RuntimeWatchdogSec=30 in /etc/systemd/system.conf"}},
+        "RuntimeWatchdogSec=30",
+        "Nothing to do",
+    ),
     ("boot/one-shot-pending", {"menu": {"next_entry": "1"}}, "next_entry is '1'", "unset next_entry"),
     (
         "kernel/no-dom0-support",
@@ -309,25 +341,26 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     (
         "storage/boot-space",
         {"storage": {"boot": replace(BOOT, free=31)}},
-        "/boot has 31 MiB free; 140 MiB are needed: 2 × the initrd's 48 + 34 for Xen + 10 in reserve.",
+        "/boot has 31 MiB free; 194 MiB are needed: 2 × the initrd's 48 + 34 for Xen + "
+        "64 in reserve for the next initrd.",
         "apt-get autoremove --purge",
     ),
     (
         "storage/boot-space",
         {"storage": {"boot": replace(BOOT, free=150, kind="vfat")}},
-        "188 MiB are needed",
+        "242 MiB are needed",
         "",
     ),
     (
         "storage/boot-space",
         {"storage": {"boot": replace(BOOT, free=200)}, "kernels": (CLOUD_KERNEL,), "packages": WITH_KERNEL},
-        "338 MiB are needed: 2 × the initrd's 90 + 114 for the new kernel",
+        "434 MiB are needed: 2 × the initrd's 90 + 114 for the new kernel",
         "",
     ),
     (
         "storage/root-space",
         {"storage": {"root": replace(ROOT, free=200), "boot": replace(ROOT, free=200)}},
-        "/ has 200 MiB free; 400 MiB are needed: 39 for the download + 157 for the packages",
+        "/ has 200 MiB free; 454 MiB are needed: 39 for the download + 157 for the packages",
         "apt-get clean",
     ),
     (
@@ -590,6 +623,38 @@ def test_dom0_kernels_leave_out_what_can_not_boot() -> None:
 )
 def test_default_entries(wanted: str, numbers: str) -> None:
     assert " ".join(e.numbers for e in default_entries(HEALTHY.menu, wanted)) == numbers
+
+
+@pytest.mark.parametrize(
+    ("wanted", "moves"),
+    [
+        ("0", False),
+        ("gnulinux-simple-6e0b", False),
+        ("Debian GNU/Linux", False),
+        ("0 and more", True),
+        ("1", True),
+        ("1>1", True),
+        (SUBMENU, True),
+        (f"{SUBMENU}>0", True),
+        (f"{SUBMENU}>gnulinux-6.12-advanced-6e0b", False),
+        ("Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux 6.12", False),
+    ],
+)
+def test_defaults_that_a_new_kernel_moves(wanted: str, moves: bool) -> None:
+    def ids(**changes: Any) -> set[str]:
+        facts = make_facts(menu={"grub_default": wanted}, **changes)
+        return {f.id for f in run_checks(facts, make_config())}
+
+    assert ("boot/default-moves" in ids(**ADDS_KERNEL)) == moves
+    assert "boot/default-moves" not in ids()
+
+
+def test_an_entry_before_those_of_linux_is_not_taken_for_one() -> None:
+    """`0` would be moved to the newest kernel, and it means something else here."""
+    own = replace(ENTRIES[0], id="own", path="own", title="Own", titles="Own")
+    facts = make_facts(menu={"entries": (own, *ENTRIES[1:])}, **ADDS_KERNEL)
+    (found,) = (f for f in run_checks(facts, make_config()) if f.id == "boot/default-moves")
+    assert "GRUB_DEFAULT='own'" in found.remedy
 
 
 def test_default_entry_with_a_greater_sign() -> None:

@@ -65,6 +65,7 @@ class Machine:
         self.calls: list[str] = []
         self.failure: BaseException | None = None
         self.answer = ""
+        self.left: tuple[str, ...] = ()
         self.facts = make_facts()
         monkeypatch.setattr("xenable.facts.gather", self.gather)
         monkeypatch.setattr("xenable.convert.gather", self.gather)
@@ -88,13 +89,14 @@ class Machine:
         # The preview of the packages would ask this machine's apt.
         return tuple(step for step in make_plan(facts, config) if not isinstance(step, InstallPackages))
 
-    def act(self, name: str) -> Callable[..., None]:
-        def call(host: Host, *rest: Any) -> None:
+    def act(self, name: str) -> Callable[..., tuple[str, ...]]:
+        def call(host: Host, *rest: Any) -> tuple[str, ...]:
             self.calls.append(name)
             if self.failure is not None:
                 raise self.failure
             rest[-1](Event(direction=Direction.DO, title="write /etc/a", number=1, total=1, fraction=0.0))
             self.records = (RECORD,) if name != "revert" else ()
+            return self.left
 
         return call
 
@@ -322,6 +324,28 @@ def test_revert_refuses_over_foreign_edits(machine: Machine, capsys: pytest.Capt
     assert machine.calls == []
     assert run(["revert", "--yes", "--force"]) == Exit.DONE
     assert machine.calls == ["revert"]
+
+
+def test_revert_says_what_is_not_as_it_was(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.records = (RECORD,)
+    machine.left = ("the boot menu was made anew",)
+    assert run(["revert", "--yes"]) == Exit.DONE
+    said = capsys.readouterr().err
+    assert "xenable: the boot menu was made anew" in said
+    assert "the rest of the machine is as it was" in said
+    machine.records, machine.left = (RECORD,), ()
+    assert run(["revert", "--yes"]) == Exit.DONE
+    assert "xenable: the machine is as it was" in capsys.readouterr().err
+
+
+def test_what_can_not_be_forced(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.records = (RECORD,)
+    machine.obstacles = (Obstacle(what="/etc/a was edited"), Obstacle(what="later needs xen", final=True))
+    for words in (["--yes"], ["--yes", "--force"]):
+        assert run(["revert", *words]) == Exit.FAILED
+        said = capsys.readouterr().err
+        assert "later needs xen" in said and "can't be forced" in said
+    assert machine.calls == []
 
 
 # ---------------------------------------------------------------------------------------- errors in general

@@ -4,7 +4,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from tests.tree import make_tree
 from xenable.facts import gather
 from xenable.facts.record import facts_from_json, facts_to_json
-from xenable.host import Host
+from xenable.host import Host, Result, StrPath
 from xenable.model import Answer
 
 PLACES = (
@@ -57,8 +59,8 @@ def test_this_machine() -> None:
     commands: list[str] = []
 
     class Counting(Host):
-        def run(self, cmd, **options):  # type: ignore[no-untyped-def]
-            commands.append(cmd[0])
+        def run(self, cmd: Sequence[StrPath], **options: Any) -> Result:
+            commands.append(str(cmd[0]))
             return super().run(cmd, **options)
 
     start = time.process_time()

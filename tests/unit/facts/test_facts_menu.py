@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.tree import make_tree
 from xenable.facts.menu import find_entry, parse_grub_cfg, parse_grubenv, probe_menu, read_settings
+from xenable.model import Answer
 
 CFG = r"""
 if [ "${next_entry}" ] ; then
@@ -167,3 +169,27 @@ def test_garbage_never_fails(text: str) -> None:
 def test_deep_nesting_does_not_end_in_a_recursion_error() -> None:
     parse_grub_cfg("{" * 20_000)
     parse_grub_cfg("submenu a {" * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        ("", Answer.NO),
+        ("/etc/default/grub", Answer.YES),
+        ("/etc/default/grub.d/a.cfg", Answer.YES),
+        ("/etc/default/grub.d/a.cfg.dpkg-old", Answer.NO),
+        ("/etc/grub.d/40_custom", Answer.YES),
+    ],
+)
+def test_a_menu_older_than_its_settings(tmp_path: Path, changed: str, stale: Answer) -> None:
+    inputs = (
+        *("/etc/default/grub", "/etc/default/grub.d/a.cfg", "/etc/default/grub.d/a.cfg.dpkg-old"),
+        "/etc/grub.d/40_custom",
+    )
+    host = make_tree(tmp_path, {path: "" for path in (*inputs, "/boot/grub/grub.cfg")})
+    for path in inputs:
+        os.utime(host.path(path), (50, 150 if path == changed else 50))
+    os.utime(host.path("/boot/grub/grub.cfg"), (100, 100))
+    assert probe_menu(host).stale is stale
+    host.path("/boot/grub/grub.cfg").unlink()
+    assert probe_menu(host).stale is Answer.UNKNOWN

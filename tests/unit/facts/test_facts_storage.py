@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tree import make_tree
-from xenable.facts.boot_loader import probe_boot_loader
+from xenable.boot.environment import FOLDERS
+from xenable.facts.boot_loader import GRUB, probe_boot_loader
 from xenable.facts.firmware import probe_firmware
-from xenable.facts.storage import device_stack, parse_fstab, parse_mountinfo, probe_storage
+from xenable.facts.storage import ESP_PLACES, device_stack, parse_fstab, parse_mountinfo, probe_storage
 from xenable.host import Host
 from xenable.model import FileSystem, LoaderKind
 
@@ -95,6 +96,10 @@ def test_below_lvm_crypt_and_raid_the_esp_holds_the_environment(
     place, obstacle = environment(host)
     assert place == "/boot/efi/EFI/xenable"
     assert layer in obstacle
+
+
+def test_the_environment_is_only_where_the_generator_looks() -> None:
+    assert {f"{place}/EFI/xenable" for place in ESP_PLACES} | {GRUB} == set(FOLDERS)
 
 
 def test_an_esp_on_raid_is_no_place_either(tmp_path: Path) -> None:

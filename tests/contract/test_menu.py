@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The boot menu with the real grub-mkconfig: never half of one, in its own language, and as it was."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xenable.errors import XenableError
+from xenable.host import STATE, Host
+from xenable.steps.menu import MADE, MENU, Menu, RefreshMenu
+
+from .kinds import ENTRY, GENERATOR
+from .sandbox import boot_menu, command, inside, needs_sandbox
+
+pytestmark = [pytest.mark.realtool, needs_sandbox]
+
+HOST = Host()
+STEP = RefreshMenu(entry_ids=("xenable-a",))
+
+
+def tell(fraction: float, text: str) -> None:
+    assert 0.0 <= fraction <= 1.0
+
+
+def generator(text: str = ENTRY) -> None:
+    GENERATOR.write_text(f"#!/bin/sh\ncat <<'E'\n{text}E\n")
+    GENERATOR.chmod(0o755)
+
+
+def test_the_menu_in_use_is_replaced_and_never_written_to() -> None:
+    def work() -> None:
+        boot_menu()
+        MENU.chmod(0o440)
+        os.chown(MENU, 0, 7)
+        before = MENU.read_bytes()
+        generator()
+        saved = STEP.save(HOST)
+        with MENU.open("rb") as kept:
+            STEP.do(HOST, saved, tell)
+            # Whoever has the old file open, a power cut among them, still has all of it.
+            assert kept.read() == before
+        assert b"xenable-a" in MENU.read_bytes()
+        info = MENU.stat()
+        assert (info.st_mode & 0o7777, info.st_uid, info.st_gid) == (0o440, 0, 7)
+        # The same as from update-grub, to the byte.
+        made = MENU.read_bytes()
+        command("update-grub")
+        assert MENU.read_bytes() == made
+        assert not [name for name in HOST.names(STATE) if name.startswith(MADE.name)]
+
+    inside(work)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("menuentry {{{\n", "grub-mkconfig"), ("true\n", "left it out"), (ENTRY, "native entries")],
+    ids=["syntax", "missing", "native"],
+)
+def test_a_menu_that_is_not_right_is_not_put_in_place(text: str, words: str) -> None:
+    def work() -> None:
+        boot_menu()
+        generator(text)
+        saved = STEP.save(HOST)
+        if words == "native entries":
+            command("rm /boot/vmlinuz-6.1.0-1-amd64")
+        before = MENU.read_bytes()
+        with pytest.raises(XenableError) as caught:
+            STEP.do(HOST, saved, tell)
+        assert words in caught.value.message
+        assert MENU.read_bytes() == before
+        assert not [name for name in HOST.names(STATE) if name.startswith(MADE.name)]
+
+    inside(work)
+
+
+def test_a_menu_in_the_language_of_the_machine_keeps_it() -> None:
+    """update-grub ran in German before; now root's shell is English."""
+
+    def work() -> None:
+        script = Path("/etc/grub.d/15_site")
+        script.write_text("#!/bin/sh\necho \"menuentry 'Titel ${LC_ALL:-$LANG}' { true }\"\n")
+        script.chmod(0o755)
+        os.environ.update(LANG="de_DE.UTF-8", LC_ALL="")
+        boot_menu()
+        assert b"Titel de_DE.UTF-8" in MENU.read_bytes()
+        os.environ["LANG"] = "en_US.UTF-8"
+        Path("/etc/default/locale").write_text('# of the machine\nLANG="de_DE.UTF-8"\n')
+        generator()
+        STEP.do(HOST, STEP.save(HOST), tell)
+        assert b"Titel de_DE.UTF-8" in MENU.read_bytes() and b"xenable-a" in MENU.read_bytes()
+
+    inside(work)
+
+
+def test_a_menu_that_was_old_already_comes_back_as_it_was() -> None:
+    def work() -> None:
+        boot_menu()
+        # A kernel and a setting came, and nobody ran update-grub.
+        Path("/boot/vmlinuz-6.12.10-amd64").write_bytes(b"a kernel")
+        Path("/etc/default/grub").write_text("GRUB_TIMEOUT=9\n")
+        before, when = MENU.read_bytes(), MENU.stat().st_mtime_ns
+        saved = Menu().save(HOST)
+        command("update-grub")
+        assert MENU.read_bytes() != before
+        Menu().undo(HOST, saved, tell)
+        assert MENU.read_bytes() == before and MENU.stat().st_mtime_ns == when
+        assert Menu().remains(HOST, saved) == ()
+
+    inside(work)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("touch /boot/vmlinuz-6.12.10-amd64", b"6.12.10"),
+        ("rm /boot/vmlinuz-6.1.0-1-amd64", b"### END"),
+        ("echo GRUB_TIMEOUT=9 >>/etc/default/grub", b"timeout=9"),
+        ("chmod -x /etc/grub.d/40_custom", b"### END"),
+    ],
+    ids=["kernel came", "kernel went", "setting", "script"],
+)
+def test_a_menu_of_a_machine_that_changed_is_made_anew(change: str, words: bytes) -> None:
+    def work() -> None:
+        boot_menu()
+        before = MENU.read_bytes()
+        saved = Menu().save(HOST)
+        generator()
+        command("update-grub")
+        GENERATOR.unlink()
+        command(change)
+        Menu().undo(HOST, saved, tell)
+        after = MENU.read_bytes()
+        assert after != before and words in after and b"xenable-a" not in after
+        (sentence,) = Menu().remains(HOST, saved)
+        assert sentence.startswith("the boot menu was made anew")
+
+    inside(work)
+
+
+def test_a_menu_behind_a_link() -> None:
+    def work() -> None:
+        boot_menu()
+        command("mv /boot/grub/grub.cfg /boot/real.cfg && ln -s ../real.cfg /boot/grub/grub.cfg")
+        before = Path("/boot/real.cfg").read_bytes()
+        saved, refresh = Menu().save(HOST), STEP.save(HOST)
+        generator()
+        STEP.do(HOST, refresh, tell)
+        assert b"xenable-a" in Path("/boot/real.cfg").read_bytes()
+        GENERATOR.unlink()
+        Menu().undo(HOST, saved, tell)
+        assert MENU.is_symlink() and Path("/boot/real.cfg").read_bytes() == before
+
+    inside(work)

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The part of python-apt's C module for archives that Xenable uses.
+
+class TarFile:
+    def extractdata(self, member: str) -> bytes: ...
+
+class DebFile:
+    def __init__(self, file: str) -> None: ...
+    @property
+    def data(self) -> TarFile: ...
