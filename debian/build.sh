@@ -15,7 +15,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 
 mkdir "$work/xenable"
-tar -c --exclude=__pycache__ --exclude='*.egg-info' xenable data debian docs/man pyproject.toml NEWS.md |
+tar -c --exclude=__pycache__ --exclude='*.egg-info' xenable data debian docs pyproject.toml NEWS.md |
     tar -x -C "$work/xenable"
 # dpkg takes the time stamps of the files from the changelog: the same source gives the same bytes.
 unset SOURCE_DATE_EPOCH

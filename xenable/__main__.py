@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -15,16 +17,18 @@ from xenable.errors import Exit, XenableError
 INTERRUPTED = 130
 """As shells say it: 128 and the number of SIGINT."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What only a write fails with: that to standard output, where the error names no file."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run and exit: raises SystemExit, and nothing else."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = run(words)
-        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read it has seen enough. Python would complain about the rest at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read it has seen enough.
+        drop_output()
         code = int(Exit.FAILED)
     sys.exit(code)
 
@@ -32,13 +36,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(words: Sequence[str]) -> int:
     """Run a command line; returns its exit status. Errors: BrokenPipeError."""
     try:
-        outcome = xenable.main(list(words), prog_name="xenable", standalone_mode=False)
+        outcome = xenable.main(
+            list(words), prog_name="xenable", standalone_mode=False, terminal_width=help_width()
+        )
+        sys.stdout.flush()
         return int(outcome or 0)
     except XenableError as e:
         return complain(words, e.message, e.hint, e.status)
     except click.UsageError as e:
         path = e.ctx.command_path if e.ctx else "xenable"
         message = e.format_message().strip()
+        if isinstance(e, click.NoSuchOption) and e.possibilities:
+            # click joins its two sentences without a full stop.
+            message = f"{e.message.rstrip('.')}. Did you mean {' or '.join(sorted(e.possibilities))}?"
         text = f"cannot understand the command line: {message[:1].lower()}{message[1:].rstrip('.')}"
         return complain(words, text, f"`{path} --help` lists what it takes")
     except click.ClickException as e:
@@ -48,6 +58,9 @@ def run(words: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as e:
+        if isinstance(e, OSError) and e.errno in FULL and e.filename is None:
+            drop_output()
+            return complain(words, f"cannot write: {e.strerror}", "")
         return complain(
             words,
             f"internal error: {type(e).__name__}: {e}",
@@ -55,16 +68,26 @@ def run(words: Sequence[str]) -> int:
         )
 
 
+def help_width() -> int:
+    """Columns of the help: as click has it, but down to 40 and not to 52 of the terminal's."""
+    return max(40, min(shutil.get_terminal_size().columns, 100)) - 2
+
+
+def drop_output() -> None:
+    """Let the rest of standard output go nowhere: else Python complains about it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def complain(words: Sequence[str], message: str, hint: str, status: int = Exit.FAILED) -> int:
     """Say it on stderr, and with --json as the one document on stdout too; returns the status."""
-    from xenable.ui.layout import Line, Span, line, paragraph, show, width_of
+    from xenable.ui.layout import Span, labelled, paragraph, show, width_of
 
-    if "--debug" in words:
+    if "--debug" in words and not isinstance(sys.exception(), click.UsageError):
         import traceback
 
         traceback.print_exc()
     width = width_of(sys.stderr)
-    lines: list[Line] = [line(Span("xenable: ", "bold red"), Span(message))]
+    lines = labelled(Span("xenable: ", "bold red"), message, width)
     if hint:
         lines += paragraph(hint, width, first="hint: ")
     show(lines, sys.stderr)

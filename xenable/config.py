@@ -131,7 +131,7 @@ SETTINGS: tuple[Setting, ...] = (
         key="guest-network",
         parse=_prefix,
         default="172.20.216.0/24",
-        help="IPv4 network that guests get their addresses from. It must not overlap with a network in use.",
+        help="IPv4 network reserved for guests: the range must not be in use here.",
         metavar="PREFIX",
     ),
 )

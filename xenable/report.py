@@ -111,8 +111,10 @@ def _documents(host: Host) -> tuple[tuple[str, Callable[[], Any]], ...]:
         return document.findings_document(found, (), ready=ready(found, frozenset()))
 
     def plan() -> Any:
-        steps = [(step.kind, step.preview(host)) for step in make_plan(facts(), load_config(host))]
-        return document.plan_document(steps, facts().packages)
+        config = load_config(host)
+        steps = [(step.kind, step.preview(host)) for step in make_plan(facts(), config)]
+        good = ready(run_checks(facts(), config))
+        return document.plan_document(steps, facts().packages, ready=good)
 
     def status() -> Any:
         now = trial.status(host)

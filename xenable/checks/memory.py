@@ -41,7 +41,15 @@ UNKNOWN = Rule(
     remedy="Find out why /proc/meminfo can't be read, or set `dom0-memory` by hand and override this.",
 )
 
-RULES = (TOO_LITTLE, INITRD_TOO_LARGE, IN_USE, UNKNOWN)
+DOM0 = Rule(
+    id="memory/dom0",
+    severity=Severity.NOTE,
+    title="dom0 gets a part of the machine's memory",
+    why="Everything that runs here goes on in dom0, with that much.",
+    remedy="Nothing to do, or set `dom0-memory` to choose another amount.",
+)
+
+RULES = (TOO_LITTLE, INITRD_TOO_LARGE, IN_USE, UNKNOWN, DOM0)
 
 LEAST = 512
 """MiB that any dom0 needs."""
@@ -54,6 +62,10 @@ FOR_THE_KERNEL = 256
 
 STEP = 16
 
+COARSE = 256
+"""MiB to which what is in use is rounded up: it changes by a few at any moment, and plan and apply are to
+come to the same dom0."""
+
 
 def dom0_memory(facts: Facts, config: Config) -> int | None:
     """MiB that dom0 gets: as set, else worked out. None when the machine's total is not known."""
@@ -61,8 +73,9 @@ def dom0_memory(facts: Facts, config: Config) -> int | None:
         return config.dom0_memory
     if facts.memory.total is None:
         return None
+    used = None if facts.memory.used is None else -(-facts.memory.used // COARSE) * COARSE
     initrd = max((k.initrd_unpacked or 0 for k in facts.kernels), default=0)
-    return commandline.dom0_memory(facts.memory.total, facts.memory.used, initrd or None)
+    return commandline.dom0_memory(facts.memory.total, used, initrd or None)
 
 
 def check_memory(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -82,7 +95,9 @@ def check_memory(facts: Facts, config: Config) -> Iterator[Finding]:
             f"{asked} for dom0 + {FOR_XEN_AND_A_GUEST} for Xen and a small guest.",
             "Add memory, or set `dom0-memory = auto`." if lower else "Add memory.",
         )
-    elif m.used is not None:
+        return
+    yield DOM0.found(f"dom0 gets {dom0} MiB{f' of {m.total} MiB' if m.total is not None else ''}.")
+    if m.used is not None:
         # The ARC is a cache that ZFS gives back under pressure, but the kernel counts it as in use.
         used = max(0, m.used - (m.zfs_arc or 0))
         if used > dom0:

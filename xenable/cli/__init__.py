@@ -36,13 +36,15 @@ HIDDEN: tuple[tuple[str, str, str], ...] = (
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-EXIT_HELP = """\b
-Exit status:
-  0  done
-  1  the command line is wrong, or Xenable failed
-  2  the machine is not ready
-  3  failed, and everything was put back
-  4  failed, and not everything could be put back"""
+STATUSES: tuple[tuple[str, str], ...] = (
+    ("0", "done"),
+    ("1", "the command line is wrong, or Xenable failed"),
+    ("2", "the machine is not ready"),
+    ("3", "failed, and everything was put back"),
+    ("4", "failed, and not everything could be put back"),
+    ("130", "interrupted from the keyboard"),
+)
+"""Exit status and meaning, for the help."""
 
 
 class LazyGroup(click.Group):
@@ -66,12 +68,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, _, text in COMMANDS])
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write_dl(list(STATUSES))
+
 
 @click.group(
     name="xenable",
     cls=LazyGroup,
     context_settings=CONTEXT,
-    epilog=EXIT_HELP,
     help="Turn an existing Debian or Ubuntu install into a Xen dom0, and back.\n\n"
     "Start with `xenable check` and `xenable plan`: both change nothing.",
 )

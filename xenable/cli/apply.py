@@ -37,8 +37,9 @@ MATTERS = (Severity.BLOCKER, Severity.OVERRIDABLE, Severity.WARNING)
 @override_option
 @setting_options
 def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, ...], **options: Any) -> None:
-    """Checks, shows the plan, asks once, and does it. The last step arms the trial boot: until then only the
-    native system is booted, and the trial falls back to it by itself.
+    """Checks, shows packages and steps, asks once, and does them; the full diffs are in `xenable plan`. The
+    last step arms the trial boot: until then only the native system is booted, and the trial falls back to
+    it by itself.
 
     After an interruption it goes on where it stopped."""
     from xenable.convert import begun

@@ -36,10 +36,11 @@ def findings_document(findings: Sequence[Finding], overrides: Collection[str], *
     }
 
 
-def plan_document(steps: Sequence[tuple[str, Preview]], packages: Packages) -> Document:
+def plan_document(steps: Sequence[tuple[str, Preview]], packages: Packages, *, ready: bool) -> Document:
     """Steps are (kind, preview) in the order they would be done."""
     return {
         "schema": SCHEMA,
+        "ready": ready,
         "steps": [{"kind": kind, "title": p.title, "detail": p.detail} for kind, p in steps],
         "packages": {
             "install": [dataclasses.asdict(p) for p in packages.new],

@@ -26,15 +26,24 @@ def blocking(findings: Sequence[Finding], overrides: Collection[str]) -> tuple[F
 
 
 def verdict(findings: Sequence[Finding], overrides: Collection[str]) -> Line:
-    stopping = blocking(findings, overrides)
-    if not stopping:
+    if not blocking(findings, overrides):
         return line(Span("This machine is ready to become a Xen dom0.", "bold green"))
+    text = not_ready(findings, overrides)
+    return line(Span(f"{text[:1].upper()}{text[1:]}.", "bold red"))
+
+
+def not_ready(findings: Sequence[Finding], overrides: Collection[str]) -> str:
+    """That blockers are in the way, and how many of either kind; without a capital and a full stop."""
+    stopping = blocking(findings, overrides)
     hard = sum(f.severity is Severity.BLOCKER for f in stopping)
     soft = len(stopping) - hard
-    parts = [_count(hard, "blocker")] if hard else []
-    if soft:
-        parts.append(f"{_count(soft, 'blocker')} that you may override")
-    return line(Span(f"This machine is not ready: {' and '.join(parts)}.", "bold red"))
+    if not soft:
+        count = _count(hard, "blocker")
+    elif not hard:
+        count = f"{_count(soft, 'blocker')} that you may override"
+    else:
+        count = f"{_count(hard, 'blocker')}, and {soft} that you may override"
+    return f"this machine is not ready: {count}"
 
 
 def render_findings(

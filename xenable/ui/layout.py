@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 PIPE_WIDTH = 80
+MIN_WIDTH = 40
 MAX_WIDTH = 100
 """Longer lines are hard to read, however wide the terminal is."""
 
@@ -80,6 +81,12 @@ def paragraph(
     return found
 
 
+def labelled(label: Span, text: str, width: int) -> list[Line]:
+    """A paragraph that a label of another style begins, its other lines a little indented."""
+    head, *others = paragraph(text, width, first=label.text, rest="  ")
+    return [line(label, head[0].text[len(label.text) :]), *others]
+
+
 def verbatim(text: str, indent: str, style: str = "") -> list[Line]:
     """Text whose lines stay as they are: a list, a command's words."""
     return [line(Span(indent + row, style)) for row in clean(text).splitlines()]
@@ -115,14 +122,17 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def width_of(stream: TextIO) -> int:
-    """Columns to write in."""
+    """Columns to write in: those of COLUMNS where it is set, else the terminal's, 80 in a pipe."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isascii() and asked.isdigit() and 0 < len(asked) < 6 and int(asked):
+        return max(MIN_WIDTH, min(int(asked), MAX_WIDTH))
     if not is_terminal(stream):
         return PIPE_WIDTH
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         return PIPE_WIDTH
-    return max(40, min(columns or PIPE_WIDTH, MAX_WIDTH))
+    return max(MIN_WIDTH, min(columns or PIPE_WIDTH, MAX_WIDTH))
 
 
 def fit(text: str, encoding: str | None) -> str:

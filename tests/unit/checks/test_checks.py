@@ -34,6 +34,7 @@ from xenable.model import (
     Answer,
     Candidate,
     Facts,
+    Finding,
     FirmwareKind,
     LoaderKind,
     MenuEntry,
@@ -326,6 +327,12 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "Stop what is not needed, or add memory.",
     ),
     (
+        "memory/dom0",
+        {"memory": {"total": 2976}},
+        "dom0 gets 1168 MiB of 2976 MiB. Everything that runs here goes on in dom0",
+        "set `dom0-memory`",
+    ),
+    (
         "memory/unknown",
         {"memory": {"total": None, "used": None}},
         "how much there is and how much is",
@@ -524,13 +531,18 @@ def test_every_rule_has_a_case() -> None:
     assert {case[0] for case in CASES} | {CHECK_FAILED.id} == {rule.id for rule in RULES}
 
 
-def test_a_healthy_machine_has_no_finding() -> None:
-    assert run_checks(HEALTHY, make_config()) == ()
+def others(facts: Facts, config: Config) -> tuple[Finding, ...]:
+    """The findings but for the one that every machine has: how much memory dom0 gets."""
+    return tuple(f for f in run_checks(facts, config) if f.id != "memory/dom0")
+
+
+def test_a_healthy_machine_has_no_finding_but_dom0_s_memory() -> None:
+    assert [f.id for f in run_checks(HEALTHY, make_config())] == ["memory/dom0"]
 
 
 def test_libraries_of_xen_are_no_xen() -> None:
     libraries = (Candidate(name="libxenstore4", version="4.20"),)
-    assert run_checks(make_facts(packages={"installed_xen": libraries}), make_config()) == ()
+    assert others(make_facts(packages={"installed_xen": libraries}), make_config()) == ()
 
 
 def test_a_bios_machine_has_no_finding() -> None:
@@ -539,7 +551,7 @@ def test_a_bios_machine_has_no_finding() -> None:
         boot_loader={"platforms": ("i386-pc",)},
         storage={"boot": BOOT, "esp": None},
     )
-    assert run_checks(facts, make_config()) == ()
+    assert others(facts, make_config()) == ()
 
 
 def test_texts_are_whole_sentences() -> None:
@@ -568,13 +580,35 @@ def test_dom0_memory(total: int | None, setting: int | None, expected: int | Non
     assert dom0_memory(make_facts(memory={"total": total}), make_config(dom0_memory=setting)) == expected
 
 
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [(None, 1408), (1000, 1408), (2049, 2880), (2200, 2880), (2304, 2880), (2305, 3200), (7300, 6912)],
+)
+def test_a_few_mib_more_in_use_do_not_change_dom0(used: int | None, expected: int) -> None:
+    facts = make_facts(memory={"total": 7900, "used": used})
+    assert dom0_memory(facts, make_config()) == expected
+
+
+def test_how_much_dom0_gets_is_said() -> None:
+    def said(config: Config, **memory: Any) -> list[str]:
+        findings = run_checks(make_facts(memory=memory), config)
+        return [f.diagnosis.partition(". ")[0] for f in findings if f.id == "memory/dom0"]
+
+    assert said(make_config(), total=2976, used=262) == ["dom0 gets 1168 MiB of 2976 MiB"]
+    assert said(make_config(dom0_memory=2000), total=2976) == ["dom0 gets 2000 MiB of 2976 MiB"]
+    assert said(make_config(dom0_memory=2000), total=None) == ["dom0 gets 2000 MiB"]
+    assert said(make_config(), total=None) == []
+    assert said(make_config(), total=700) == []
+
+
 def test_memory_as_set() -> None:
     facts = make_facts(memory={"total": 4000, "used": 2500, "zfs_arc": 500})
-    (finding,) = run_checks(facts, make_config(dom0_memory=1024))
+    (finding,) = others(facts, make_config(dom0_memory=1024))
     assert finding.diagnosis.startswith(
         "2000 MiB are in use now (without ZFS's cache of 500 MiB); dom0 will have 1024 MiB."
     )
     assert "dom0-memory = 2512`" in finding.remedy
+    # dom0 gets nothing of a memory that is too small for what was asked: no word about it.
     (finding,) = run_checks(facts, make_config(dom0_memory=3900))
     assert finding.id == "memory/too-little"
     assert "4156 MiB are needed: 3900 for dom0" in finding.diagnosis

@@ -35,6 +35,7 @@ def test_worst_first_then_in_the_order_of_the_checks() -> None:
         "firmware/secure-boot",
         "services/no-ssh",
         "services/failed",
+        "memory/dom0",
         "machine/no-iommu",
     ]
 
@@ -42,7 +43,7 @@ def test_worst_first_then_in_the_order_of_the_checks() -> None:
 def test_ready() -> None:
     config = make_config()
     notes = run_checks(make_facts(cpu={"iommu": Answer.NO}, services={"failed": ("a.service",)}), config)
-    assert len(notes) == 2 and ready(notes)
+    assert len(notes) == 3 and ready(notes)
     two = run_checks(make_facts(services={"ssh_listen": ()}, memory={"used": 7300}), config)
     assert not ready(two)
     assert not ready(two, frozenset({"services/no-ssh"}))

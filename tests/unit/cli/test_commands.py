@@ -159,8 +159,45 @@ def test_plan_changes_nothing_and_lists_all_steps(
     assert [step["kind"] for step in found["steps"]][-1] == "arm"
     assert {"kind", "title", "detail"} == set(found["steps"][0])
     assert "777" in json.dumps(found["steps"])
+    assert found["ready"] is True
     assert set(found["packages"]) == {"install", "remove", "download_bytes", "installed_kib"}
     assert machine.calls == []
+
+
+def test_plan_is_shown_and_says_that_the_machine_is_not_ready(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.findings = (BLOCKER, HELD)
+    assert run(["plan"]) == Exit.NOT_READY
+    streams = capsys.readouterr()
+    assert "arm the trial boot" in streams.out
+    assert "not ready: 1 blocker, and 1 that you may override;" in streams.err
+    assert run(["plan", "--json", "--override", "packages/held"]) == Exit.NOT_READY
+    found = document(capsys)
+    assert found["ready"] is False and found["steps"][-1]["kind"] == "arm"
+
+
+def test_plan_with_overrides_is_the_last_word(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.findings = (HELD,)
+    assert run(["plan"]) == Exit.NOT_READY
+    capsys.readouterr()
+    assert run(["plan", "--override", "packages/held"]) == Exit.DONE
+    streams = capsys.readouterr()
+    assert "arm the trial boot" in streams.out and streams.err == ""
+    assert run(["plan", "--override", "packages/hold"]) == Exit.FAILED
+    assert "cannot override 'packages/hold'" in capsys.readouterr().err
+
+
+def test_a_plan_that_can_not_be_made_on_a_machine_that_is_not_ready(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.facts = make_facts(memory={"total": None, "used": None})
+    assert run(["plan"]) == Exit.FAILED
+    assert "memory is not known" in capsys.readouterr().err
+    machine.findings = (BLOCKER,)
+    assert run(["plan", "--json"]) == Exit.NOT_READY
+    found = document(capsys)
+    assert "memory is not known" in found["error"] and "`xenable check`" in found["hint"]
 
 
 def test_plan_refuses_on_a_converted_machine(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,6 +405,36 @@ def test_a_wrong_command_line(
     streams = capsys.readouterr()
     assert streams.err.startswith("xenable: cannot understand the command line: ")
     assert "--help` lists what it takes" in streams.err and "Traceback" not in streams.err
+
+
+@pytest.mark.parametrize("words", [["--debug", "apply", "--root"], ["check", "--debug"]])
+def test_a_wrong_command_line_is_no_fault_to_trace(
+    machine: Machine, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run(words) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and "no such option: --" in said
+
+
+def test_the_sentences_of_a_message_have_their_full_stop(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "--rot", "/", "--json"]) == Exit.FAILED
+    assert document(capsys)["error"].endswith("line: no such option: --rot. Did you mean --root?")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_messages_and_hints_are_wrapped(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    machine.failure = XenableError("cannot do it: " + "word " * 30 + "end", hint="try " + "again " * 30)
+    assert run(["apply", "--yes"]) == Exit.FAILED
+    text = capsys.readouterr().err
+    rows = text[text.index("xenable: cannot do it") :].splitlines()
+    assert max(map(len, rows)) <= columns
+    said = " ".join(" ".join(rows).split())
+    assert "xenable: cannot do it: word word" in said and "word end hint: try again" in said
 
 
 def test_an_error_of_the_program(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

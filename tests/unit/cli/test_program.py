@@ -15,9 +15,11 @@ import click
 import pytest
 
 from xenable import __version__
+from xenable.__main__ import INTERRUPTED
 from xenable.checks import RULES
-from xenable.cli import COMMANDS, xenable
+from xenable.cli import COMMANDS, STATUSES, xenable
 from xenable.config import SETTINGS, load_config
+from xenable.errors import Exit
 from xenable.host import Host
 from xenable.model import Severity
 
@@ -62,6 +64,13 @@ def test_help_lists_the_commands_and_imports_none() -> None:
     assert not any("gate" in row for row in text)
 
 
+def test_help_and_man_page_have_the_same_exit_statuses() -> None:
+    text = MAN.read_text(encoding="utf-8").partition(".Sh EXIT STATUS\n")[2].partition(".Sh")[0]
+    assert re.findall(r"^\.It (\d+)$", text, re.M) == [status for status, _ in STATUSES]
+    known = {str(int(status)) for status in Exit} | {str(INTERRUPTED)}
+    assert {status for status, _ in STATUSES} == known
+
+
 @pytest.mark.realtool
 def test_help_is_quick() -> None:
     def took() -> float:
@@ -90,11 +99,32 @@ def test_a_broken_pipe_is_quiet() -> None:
 
 
 @pytest.mark.realtool
-@pytest.mark.parametrize("name", NAMES)
-def test_every_command_has_help_within_80_columns(name: str) -> None:
-    done = program(name, "-h")
+@pytest.mark.parametrize("words", [["--help"], ["facts"], ["facts", "--json"]])
+def test_a_full_disk_is_a_plain_error(words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xenable", *words],
+            cwd=TOP,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith("xenable: cannot write: No space left on device\n")
+    assert "internal error" not in done.stderr and "ignored" not in done.stderr
+
+
+@pytest.mark.realtool
+@pytest.mark.parametrize("name", ["", *NAMES])
+@pytest.mark.parametrize("columns", [40, 80])
+def test_every_command_has_help_within_the_columns(
+    name: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = program(*filter(None, [name]), "-h")
     assert done.returncode == 0
-    assert all(len(row) <= 80 for row in done.stdout.splitlines())
+    assert all(len(row) <= columns for row in done.stdout.splitlines())
 
 
 # -------------------------------------------------------------------------------------------- completions
@@ -195,6 +225,16 @@ def test_the_man_page_is_clean() -> None:
         ["mandoc", "-T", "lint", "-W", "warning", MAN], capture_output=True, text=True, check=False
     )
     assert done.stdout == ""
+
+
+@pytest.mark.realtool
+@pytest.mark.skipif(shutil.which("man") is None, reason="man-db is not installed")
+def test_man_shows_the_page_as_one_of_this_system() -> None:
+    done = subprocess.run(
+        ["man", "--warnings", "-E", "UTF-8", "-l", MAN], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "" and "BSD" not in done.stdout
+    assert done.stdout.rstrip().splitlines()[-1].startswith("Linux")
 
 
 @pytest.mark.realtool

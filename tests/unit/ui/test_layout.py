@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xenable.ui.layout import Span, clean, diff, fit, line, paragraph, plain, show, width_of
+from xenable.ui.layout import Span, clean, diff, fit, labelled, line, paragraph, plain, show, width_of
 from xenable.ui.plan import size
 
 
@@ -85,8 +85,30 @@ def test_diffs_have_their_colours() -> None:
     assert styles == ["bold", "bold", "cyan", "red", "green", ""]
 
 
-def test_a_pipe_is_80_columns_wide() -> None:
+def test_a_pipe_is_80_columns_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert width_of(io.StringIO()) == 80
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"),
+    [("60", 60), ("40", 40), ("20", 40), ("300", 100), ("0", 80), ("-5", 80), ("wide", 80), ("", 80)],
+)
+def test_columns_are_honoured(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert width_of(io.StringIO()) == width
+    # A terminal without a size of its own.
+    monkeypatch.setenv("TERM", "xterm")
+    assert width_of(Terminal()) == width
+
+
+@pytest.mark.parametrize("text", ["", "short", "many words " * 20, "two\nlines"])
+def test_a_label_keeps_its_style_and_the_words_their_width(text: str) -> None:
+    rows = labelled(Span("xenable: ", "bold red"), text, 40)
+    assert rows[0][0] == Span("xenable: ", "bold red")
+    assert plain(rows).split() == ["xenable:", *text.split()]
+    assert all(len(row) <= 40 for row in plain(rows).splitlines())
+    assert all(span.style == "" for row in rows for span in row[-1:])
 
 
 @pytest.mark.parametrize(
