@@ -33,7 +33,8 @@ def machine(
     """A machine, still off, stock or on top of a snapshot (base); its logs go to the run's folder name.
 
     One processor: under emulation the clocks of two drift apart, and now and then Xen stands still (seen: a
-    dom0 that stopped in the middle of its boot, with no timer of Xen's firing any more). Memory in MiB. Use it in a with statement. Raises LabError when the stock image cannot be built.
+    dom0 that stopped in the middle of its boot, with no timer of Xen's firing any more). Memory in MiB.
+    Use it in a with statement. Raises LabError when the stock image cannot be built.
     """
     return VM(
         base or image(lab.recipe),
