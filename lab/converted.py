@@ -60,7 +60,7 @@ def wait_state(vm: VM, state: str, timeout: float) -> dict[str, Any]:
     raise ScenarioFailed(f"the state is not {state} within {timeout:.0f} s: {answer}")
 
 
-def reboot(vm: VM, timeout: float = 400) -> None:
+def reboot(vm: VM, timeout: float = 600) -> None:
     """`systemctl reboot`, and wait until another boot answers over ssh."""
     old = vm.boot_id()
     vm.ssh("systemctl reboot", check=False)

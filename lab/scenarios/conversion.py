@@ -32,7 +32,7 @@ def run(lab: Lab) -> None:
             changed = touched(vm, "/run/lab-marker")
             must(not changed, "check and plan changed nothing:\n" + "\n".join(changed))
         with step("apply installs Xen and arms the trial"):
-            xenable(vm, "apply --yes --trial-seconds 300")
+            xenable(vm, "apply --yes --trial-seconds 600")
             answer = status(vm)
             must(answer["state"] == "armed", f"the state is armed: {answer}")
             must(answer["next_boot"] == "xen", "the next boot is Xen")
@@ -40,14 +40,14 @@ def run(lab: Lab) -> None:
             must(natives == native_part(menu), "the native menu entries are byte-identical")
         with step("the reset boots Xen, and the gate confirms it"):
             reboot(vm)
-            answer = wait_state(vm, "confirmed", 240)
+            answer = wait_state(vm, "confirmed", 500)
             say(f"{answer['versions']}")
             must(answer["running"] == "xen" and answer["next_boot"] == "xen", "it runs and boots Xen")
             is_dom0(vm)
             must("xenable: dead-man armed" in vm.serial(), "the initrd armed the dead-man")
         with step("the next reboot stays in Xen"):
             reboot(vm)
-            wait_state(vm, "confirmed", 240)
+            wait_state(vm, "confirmed", 500)
             is_dom0(vm)
         with step("revert takes everything back"):
             xenable(vm, "revert --yes")

@@ -120,10 +120,10 @@ def one(lab: Lab, name: str, base: Path, *, again: bool = False) -> None:
             is_fallen_back(vm, answer["reason"], fault.reason)
         if again:
             with step(f"{name}: another trial, without the fault, passes"):
-                xenable(vm, f"apply --yes --trial-seconds {2 * TRIAL_SECONDS}")
+                xenable(vm, f"apply --yes --trial-seconds {4 * TRIAL_SECONDS}")
                 must(status(vm)["state"] == "armed", "the state is armed again")
                 reboot(vm)
-                wait_state(vm, "confirmed", 2 * TRIAL_SECONDS)
+                wait_state(vm, "confirmed", 4 * TRIAL_SECONDS)
                 is_dom0(vm)
         vm.shutdown()
 
