@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# CI tries the same examples each time, so that a failure is of the change; people search for new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)

@@ -80,8 +80,10 @@ def test_addresses_get_the_same_other_name_everywhere() -> None:
 @given(st.ip_addresses())
 def test_no_public_address_is_left(address: object) -> None:
     shown = Redactor().text(f"from {address} port 22")
-    word = shown.split()[1]
-    assert not ip_address(word).is_global or ip_address(word).is_multicast
+    left = ip_address(shown.split()[1])
+    # An IPv4 address may come in the clothes of IPv6: what counts is the one inside.
+    inner = getattr(left, "ipv4_mapped", None) or left
+    assert not left.is_global or inner.is_multicast or not inner.is_global
 
 
 @given(st.lists(st.text() | st.ip_addresses().map(str)).map(" ".join))
