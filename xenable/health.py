@@ -19,7 +19,7 @@ from xenable.errors import XenableError
 from xenable.facts.network import probe_network
 from xenable.facts.services import probe_services
 from xenable.host import STATE, Host
-from xenable.model import Network
+from xenable.model import Network, Services
 
 BEFORE = STATE / "before.json"
 HOOKS = Path("/etc/xenable/health.d")
@@ -39,13 +39,28 @@ class Before:
     failed_units: tuple[str, ...] = ()
 
 
-Probe = Callable[[Host, Before], str]
+@dataclass(frozen=True, kw_only=True)
+class Now:
+    """What one look sees: read once, however many probes ask."""
+
+    system: str
+    """What `systemctl is-system-running` says; read before the services: no failure falls between."""
+    network: Network
+    services: Services
+
+
+Probe = Callable[[Host, Before, Now], str]
+
+
+def _see(host: Host) -> Now:
+    system = host.run(["systemctl", "is-system-running"], check=False, timeout=15).stdout.strip()
+    return Now(system=system, network=probe_network(host), services=probe_services(host, {}))
 
 
 def look_around(host: Host) -> Before:
     """What must be there again after the trial boot. Errors: XenableError when it can't be seen."""
-    network = probe_network(host)
-    services = probe_services(host, {})
+    now = _see(host)
+    network, services = now.network, now.services
     # Units that nobody could name count as well until now: the gate is then stricter, not laxer.
     if not network.known:
         raise XenableError("cannot arm the trial boot: `ip` does not answer, so nothing can be compared")
@@ -75,26 +90,22 @@ def read_before(host: Host) -> Before:
 
 def missing(host: Host, before: Before, *, confirmed: bool) -> tuple[str, ...]:
     """All that dom0 still lacks, in the order of PROBES."""
-    return tuple(
-        word
-        for probe, compares in PROBES
-        if not (compares and confirmed)
-        for word in [probe(host, before)]
-        if word
-    )
+    now = _see(host)
+    words = (probe(host, before, now) for probe, compares in PROBES if not (compares and confirmed))
+    return tuple(word for word in words if word)
 
 
 # --------------------------------------------------------------------------------------------- the probes
 
 
-def control_domain(host: Host, _before: Before) -> str:
+def control_domain(host: Host, _before: Before, _now: Now) -> str:
     # The mount of xenfs is done by Xen's own init script.
     if "control_d" not in host.text("/proc/xen/capabilities"):
         return "the control domain: /proc/xen/capabilities does not say control_d"
     return ""
 
 
-def xenstore(host: Host, _before: Before) -> str:
+def xenstore(host: Host, _before: Before, _now: Now) -> str:
     # xenstore-read waits for ever for a xenstored that is not there.
     answer = host.run(["xenstore-read", "/local/domain/0/domid"], check=False, timeout=5)
     if answer.code != 0:
@@ -102,18 +113,18 @@ def xenstore(host: Host, _before: Before) -> str:
     return ""
 
 
-def console_daemon(host: Host, _before: Before) -> str:
+def console_daemon(host: Host, _before: Before, _now: Now) -> str:
     return "" if _runs(host, "xenconsoled") else "xenconsoled: it does not run"
 
 
-def toolstack(host: Host, _before: Before) -> str:
+def toolstack(host: Host, _before: Before, _now: Now) -> str:
     answer = host.run(["xl", "list"], check=False, timeout=15)
     if answer.code != 0 or "Domain-0" not in answer.stdout:
         return f"xl: {(answer.stderr.strip().splitlines() or ['it does not list Domain-0'])[-1]}"
     return ""
 
 
-def memory(host: Host, _before: Before) -> str:
+def memory(host: Host, _before: Before, _now: Now) -> str:
     """dom0 has the memory that Xen's command line asks for."""
     asked = _asked_memory(host.run(["xl", "info", "xen_commandline"], check=False, timeout=15).stdout)
     answer = host.run(["xl", "list", "0"], check=False, timeout=15)
@@ -126,46 +137,45 @@ def memory(host: Host, _before: Before) -> str:
     return ""
 
 
-def record(_host: Host, before: Before) -> str:
+def record(_host: Host, before: Before, _now: Now) -> str:
     return "" if before.known else f"{BEFORE}, the record of the native system: it is gone or damaged"
 
 
-def addresses(host: Host, before: Before) -> str:
-    gone = sorted(set(before.addresses) - set(_addresses(probe_network(host))))
+def addresses(_host: Host, before: Before, now: Now) -> str:
+    gone = sorted(set(before.addresses) - set(_addresses(now.network)))
     return f"the network: the address {', '.join(gone)} is not back" if gone else ""
 
 
-def default_route(host: Host, before: Before) -> str:
-    gone = sorted(set(before.default_routes) - set(_default_routes(probe_network(host))))
+def default_route(_host: Host, before: Before, now: Now) -> str:
+    gone = sorted(set(before.default_routes) - set(_default_routes(now.network)))
     return f"the network: the default route ({', '.join(gone)}) is not back" if gone else ""
 
 
-def any_ssh(host: Host, before: Before) -> str:
-    if before.ssh_listen and not probe_services(host, {}).ssh_listen:
+def any_ssh(_host: Host, before: Before, now: Now) -> str:
+    if before.ssh_listen and not now.services.ssh_listen:
         return "sshd: it does not listen"
     return ""
 
 
-def ssh(host: Host, before: Before) -> str:
-    listen = probe_services(host, {}).ssh_listen
+def ssh(_host: Host, before: Before, now: Now) -> str:
+    listen = now.services.ssh_listen
     gone = sorted(set(before.ssh_listen) - set(listen))
     return f"sshd: nothing listens on {', '.join(gone)}" if gone else ""
 
 
-def units(host: Host, before: Before) -> str:
-    state = host.run(["systemctl", "is-system-running"], check=False, timeout=15).stdout.strip()
+def units(_host: Host, before: Before, now: Now) -> str:
+    state = now.system
     if state in ("initializing", "starting"):
         return f"systemd: the system is {state}"
     if state in ("maintenance", "stopping"):
         return f"systemd: the system is in {state}"
-    services = probe_services(host, {})
-    if not services.known:
+    if not now.services.known:
         return "systemd: it does not say which units failed"
-    new = sorted(set(services.failed) - set(before.failed_units))
+    new = sorted(set(now.services.failed) - set(before.failed_units))
     return f"units that failed: {', '.join(new)}" if new else ""
 
 
-def hooks(host: Host, _before: Before) -> str:
+def hooks(host: Host, _before: Before, _now: Now) -> str:
     """What the administrator's own checks say: each executable in /etc/xenable/health.d has 30 s."""
     for name in host.names(HOOKS):
         path = HOOKS / name

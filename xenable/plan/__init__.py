@@ -43,10 +43,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
     return (
         Menu(),
         WriteFile(path=SETTINGS_EARLY, content=settings_early()),
-        WriteFile(
-            path=SETTINGS_LATE,
-            content=late,
-        ),
+        WriteFile(path=SETTINGS_LATE, content=late),
         # GRUB's own generator lists files that are no hypervisor and repeats ids; ours takes its place.
         StatOverride(path=STOCK_GENERATOR, mode=0o644),
         WriteFile(path=GENERATOR, content=generator_script(), mode=0o755),
