@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from xenable import health, journal
-from xenable.boot.commandline import DEADLINE, HOLD, dom0_arguments, serial_consoles
+from xenable.boot.commandline import DEADLINE, HOLD, NO_WATCHDOG, dom0_arguments, serial_consoles
 from xenable.boot.environment import Environment, environment_folder, read_environment, write_environment
 from xenable.boot.slots import MENU, SLOTS, listed_pairs, slot_folder, verify_slot
 from xenable.errors import XenableError
@@ -172,7 +172,7 @@ def newest_pair_differs(host: Host, slot: str) -> bool:
 
 def is_trial_word(word: str) -> bool:
     """Whether a word of dom0's command line is there for the trial only."""
-    return word.partition("=")[0] in (DEADLINE, HOLD, "systemd.watchdog_sec")
+    return word.partition("=")[0] in (DEADLINE, HOLD, NO_WATCHDOG.partition("=")[0])
 
 
 def _confirmed(host: Host, env: Environment, trial: Trial | None) -> str:
