@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 
-from xenable import health, trial
+from xenable import health, trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.environment import Environment
 from xenable.errors import XenableError
@@ -102,7 +102,7 @@ def _first_record(host: Host, env: Environment | None, seconds: int, deadline: i
 
 
 def _stop_dead_man(host: Host) -> None:
-    left = trial.stop_dead_man(host)
+    left = watchdog.stop_dead_man(host)
     if left:
         _say(f"{', '.join(left)} could not be stopped: another program has it open, and feeds it or resets")
 
@@ -110,7 +110,7 @@ def _stop_dead_man(host: Host) -> None:
 def guard(host: Host, deadline: int) -> None:
     """Make sure that the dead-man runs; without it the gate's own clock is all there is: that is said."""
     try:
-        trial.ensure_dead_man(host, deadline - _uptime(host))
+        watchdog.ensure_dead_man(host, deadline - _uptime(host))
     except XenableError as e:
         _say(f"the dead-man does not run: {e.message}")
 

@@ -12,16 +12,15 @@ import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
-from xenable import health, journal
+from xenable import health, journal, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD, NO_WATCHDOG, dom0_arguments, serial_consoles
 from xenable.boot.environment import Environment, environment_folder, read_environment, write_environment
-from xenable.boot.slots import MENU, SLOTS, listed_pairs, slot_folder, verify_slot
+from xenable.boot.slots import MENU, SLOTS, listed_pairs, read_manifest, slot_folder, verify_slot
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.model import EntryState, Status
 
 TRIAL = STATE / "trial.json"
-WATCHDOGS = "/sys/class/watchdog"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +123,9 @@ def _answer(host: Host, state: Status, reason: str, xen: bool, env: Environment 
         versions["running Xen"] = f"{version}.{minor}{extra}"
     shown = slot or (env.trying or env.default if env else "")
     if shown in SLOTS:
-        manifest = _manifest(host, shown)
-        for name in ("xen", "kernel"):
-            if name in manifest:
-                versions[f"{name} in slot {shown}"] = str(manifest[name])
+        manifest = read_manifest(host, shown)
+        if manifest:
+            versions |= {f"xen in slot {shown}": manifest.xen, f"kernel in slot {shown}": manifest.kernel}
     return TrialStatus(
         state=state,
         reason=reason,
@@ -154,13 +152,15 @@ def newest_pair_differs(host: Host, slot: str) -> bool:
     newest = next(iter(listed_pairs(host.text(MENU))), None)
     if newest is None:
         return False
-    manifest = _manifest(host, slot)
+    manifest = read_manifest(host, slot)
+    if manifest is None:
+        return True
     linux = dom0_arguments(newest.linux_words, serial_consoles(newest.linux_words), None)
     # A trial adds words of its own; none of the others may differ.
-    frozen = str(manifest.get("dom0_arguments", "")).split()
+    frozen = manifest.dom0_arguments.split()
     if (
-        manifest.get("id") != newest.id
-        or manifest.get("xen_arguments") != " ".join(newest.xen_words)
+        manifest.id != newest.id
+        or manifest.xen_arguments != " ".join(newest.xen_words)
         or [word for word in frozen if not is_trial_word(word)] != " ".join(linux).split()
     ):
         return True
@@ -244,8 +244,8 @@ def reason_on_record(trial: Trial) -> str:
 
 
 def _before_userspace(host: Host, env: Environment) -> str:
-    slot = env.trying
-    args = str(_manifest(host, slot).get("dom0_arguments", "")) if slot in SLOTS else ""
+    manifest = read_manifest(host, env.trying) if env.trying in SLOTS else None
+    args = manifest.dom0_arguments if manifest else ""
     root = next((word[5:] for word in args.split() if word.startswith("root=")), "")
     kind, _, value = root.partition("=")
     folder = {
@@ -299,14 +299,6 @@ def _elapsed(host: Host, env: Environment) -> int | None:
     except ValueError:
         return None
     return seconds if 0 < seconds < 86400 else None
-
-
-def _manifest(host: Host, slot: str) -> dict[str, object]:
-    try:
-        found = json.loads(host.text(slot_folder(slot) / "manifest.json", "{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 # ---------------------------------------------------------------------------------------- arm and confirm
@@ -377,39 +369,8 @@ def confirm(host: Host) -> TrialStatus:
             hint="mend it and run `xenable confirm` again; or do nothing, and the machine goes back",
         )
     accept(host)
-    stop_dead_man(host)
+    watchdog.stop_dead_man(host)
     return status(host)
-
-
-def stop_dead_man(host: Host) -> tuple[str, ...]:
-    """Stop the Xen domain watchdog that the initrd opened: a V before close (the kernel's "magic close").
-
-    Returns the names of those that can't be stopped, because another program has them open.
-    """
-    left = []
-    for name in xen_watchdogs(host):
-        try:
-            host.poke(f"/dev/{name}", b"V")
-        except XenableError:
-            left.append(name)
-    return tuple(left)
-
-
-def ensure_dead_man(host: Host, seconds: int) -> None:
-    """Start the dead-man from user space where the initrd could not. Errors: XenableError."""
-    if any(host.text(f"{WATCHDOGS}/{name}/state").strip() == "active" for name in xen_watchdogs(host)):
-        return
-    host.run(["modprobe", "-r", "xen_wdt"], check=False)
-    host.run(["modprobe", "xen_wdt", f"timeout={max(seconds, 30)}"])
-    for name in xen_watchdogs(host):
-        # Opened and closed without a V: it counts from here.
-        host.poke(f"/dev/{name}", b" ")
-
-
-def xen_watchdogs(host: Host) -> tuple[str, ...]:
-    """Names of the watchdog devices that are Xen's (identity in drivers/watchdog/xen_wdt.c)."""
-    names = host.names(WATCHDOGS)
-    return tuple(n for n in names if host.text(f"{WATCHDOGS}/{n}/identity").strip() in ("xen_wdt", "wdt"))
 
 
 # ------------------------------------------------------------------------------------------- trial record

@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"journal"}),
     frozenset({"config", "boot"}),
     frozenset({"facts"}),
-    frozenset({"health"}),
+    frozenset({"health", "watchdog"}),
     frozenset({"trial"}),
     frozenset({"steps"}),
     frozenset({"checks", "plan"}),

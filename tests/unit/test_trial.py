@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from xenable import trial
+from xenable import trial, watchdog
 from xenable.boot.environment import Environment, read_environment, write_environment
 from xenable.errors import XenableError
 from xenable.host import Host
@@ -20,6 +20,14 @@ from xenable.model import EntryState, Status
 from xenable.trial import Trial
 
 GRUB = "/boot/grub"
+MANIFEST = {
+    "id": "xenable-4.20-amd64-6.12.9",
+    "xen": "4.20",
+    "kernel": "6.12",
+    "xen_arguments": "",
+    "dom0_arguments": "",
+    "sha256": {},
+}
 TRYING = Environment(trying="a", stage="started", started="2026-11-22 10:00:00")
 
 
@@ -135,7 +143,7 @@ def test_the_reason_of_a_fall_back(host: Host, env: Environment, written: Trial 
 def test_the_reason_names_a_lost_root(host: Host) -> None:
     write_environment(host, GRUB, TRYING)
     host.make_folder("/boot/xenable/a")
-    manifest = {"dom0_arguments": "root=UUID=12-34 ro", "xen": "4.20", "kernel": "6.12"}
+    manifest = {**MANIFEST, "dom0_arguments": "root=UUID=12-34 ro"}
     host.write("/boot/xenable/a/manifest.json", json.dumps(manifest).encode())
     assert "there is no UUID=12-34 on this machine" in trial.status(host).reason
     host.make_folder("/dev/disk/by-uuid")
@@ -168,7 +176,7 @@ def test_accept_makes_the_slot_the_default_and_stops_the_dead_man(host: Host) ->
     host.write("/dev/watchdog0", b"")
     host.write("/dev/watchdog1", b"")
     trial.accept(host)
-    assert trial.stop_dead_man(host) == ()
+    assert watchdog.stop_dead_man(host) == ()
     assert read_environment(host, GRUB) == Environment(default="a")
     assert (host.read("/dev/watchdog0"), host.read("/dev/watchdog1")) == (b"", b"V")
     assert trial.status(host).state is Status.CONFIRMED
@@ -219,11 +227,8 @@ def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:
     host.write("/boot/xenable/a/vmlinuz", kernel)
     host.write("/boot/initrd.img-6.12.9", b"initrd")
     host.write("/boot/xenable/a/initrd", b"initrd, and the dead-man")
-    manifest = {
-        "id": "xenable-4.20-amd64-6.12.9",
-        "xen_arguments": "",
-        "dom0_arguments": "root=UUID=1 ro panic=30 xenable.deadline=300 xenable.hold",
-    }
+    words = "root=UUID=1 ro panic=30 xenable.deadline=300 xenable.hold"
+    manifest = {**MANIFEST, "dom0_arguments": words}
     host.write("/boot/xenable/a/manifest.json", json.dumps(manifest).encode())
     write_environment(host, GRUB, Environment(default="a"))
     under_xen(host)

@@ -27,10 +27,12 @@ from xenable.host import Host
 __all__ = [
     "SLOTS",
     "ListedPair",
+    "Manifest",
     "boot_cfg",
     "fill_slot",
     "free_slot",
     "listed_pairs",
+    "read_manifest",
     "remove_slots",
     "slot_folder",
     "sums",
@@ -62,8 +64,35 @@ class ListedPair:
         return self.kernel.rpartition("/")[2].partition("-")[2]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What is in a slot, from its manifest.json."""
+
+    id: str
+    """Of the menu's entry that it was made of."""
+    xen: str
+    kernel: str
+    xen_arguments: str
+    dom0_arguments: str
+    sha256: Mapping[str, str]
+    """File name to hex digest."""
+
+
 def slot_folder(slot: str) -> Path:
     return FOLDER / slot
+
+
+def read_manifest(host: Host, slot: str) -> Manifest | None:
+    """What is in a slot; None when it has no manifest, or a damaged one."""
+    try:
+        found = json.loads(host.text(slot_folder(slot) / "manifest.json"))
+        digests = {str(name): str(digest) for name, digest in found["sha256"].items()}
+        words = {
+            name: str(found[name]) for name in ("id", "xen", "kernel", "xen_arguments", "dom0_arguments")
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Manifest(**words, sha256=digests)
 
 
 def free_slot(env: Environment | None) -> str:
@@ -138,9 +167,8 @@ def fill_slot(
     snippet: bytes,
     deadline: int,
     hold: bool = False,
-    pair: ListedPair | None = None,
 ) -> ListedPair:
-    """Make a slot of a pair of the menu, the newest unless one is given, and say which it was.
+    """Make a slot of the newest pair of the menu, and say which it was.
 
     snippet: data/initramfs/deadman.sh; deadline: seconds until the dead-man resets; hold: a person confirms.
     Errors: XenableError when the slot is in use, when there is no pair, no room, or a file can't be read.
@@ -149,8 +177,7 @@ def fill_slot(
     env = read_environment(host, folder) if folder else None
     if slot not in SLOTS or (env is not None and env.default == slot):
         raise XenableError(f"cannot fill slot {slot}: it is the one that boots by default")
-    if pair is None:
-        pair = next(iter(listed_pairs(host.text(MENU))), None)
+    pair = next(iter(listed_pairs(host.text(MENU))), None)
     if pair is None:
         raise XenableError(
             "cannot fill a slot: the boot menu has no entry with a hypervisor and a kernel that fit",
@@ -171,15 +198,15 @@ def fill_slot(
     script = boot_cfg(pair.xen_words, linux_words).encode()
     files = {name: _digest(host.read(new / name)) for name in ("xen", "vmlinuz", "initrd")}
     listed = sums(files).encode()
-    manifest = {
-        "id": pair.id,
-        "xen": pair.xen_version,
-        "kernel": pair.kernel_version,
-        "xen_arguments": " ".join(pair.xen_words),
-        "dom0_arguments": " ".join(linux_words),
-        "sha256": {**files, SUMS: _digest(listed), "boot.cfg": _digest(script)},
-    }
-    host.write(new / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+    manifest = Manifest(
+        id=pair.id,
+        xen=pair.xen_version,
+        kernel=pair.kernel_version,
+        xen_arguments=" ".join(pair.xen_words),
+        dom0_arguments=" ".join(linux_words),
+        sha256={**files, SUMS: _digest(listed), "boot.cfg": _digest(script)},
+    )
+    host.write(new / "manifest.json", json.dumps(vars(manifest), indent=2).encode() + b"\n")
     host.write(new / SUMS, listed)
     host.write(new / "boot.cfg", script)
     if host.exists(slot_folder(slot)):
@@ -192,13 +219,11 @@ def fill_slot(
 def verify_slot(host: Host, slot: str) -> tuple[str, ...]:
     """What is wrong with the files of a slot, a text each: `xen is damaged`; empty when nothing is."""
     folder = slot_folder(slot)
-    try:
-        known = json.loads(host.read(folder / "manifest.json"))["sha256"]
-        digests = {str(name): str(digest) for name, digest in known.items()}
-    except (XenableError, ValueError, KeyError, TypeError, AttributeError):
+    manifest = read_manifest(host, slot)
+    if manifest is None:
         return ("manifest.json is damaged",)
     wrong = []
-    for name, digest in digests.items():
+    for name, digest in manifest.sha256.items():
         if not host.exists(folder / name):
             wrong.append(f"{name} is missing")
         elif _digest(host.read(folder / name)) != digest:

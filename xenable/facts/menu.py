@@ -51,27 +51,6 @@ def parse_grub_cfg(text: str) -> tuple[MenuEntry, ...]:
     return tuple(entries)
 
 
-def find_entry(menu: Menu, wanted: str) -> MenuEntry | None:
-    """The entry that a value of GRUB_DEFAULT (number, title, id, or a path of these; `saved`) boots.
-
-    None where GRUB would find nothing by that name: it then takes the first entry.
-    """
-    if wanted == "saved":
-        wanted = menu.saved_entry or "0"
-    steps = [step.replace(">>", ">") for step in re.split(r"(?<!>)>(?!>)", wanted)]
-    for entry in menu.entries:
-        path = list(zip(_split(entry.numbers), _split(entry.path), _split(entry.titles), strict=False))
-        # A path that ends at a submenu opens it, and its first entry is what boots.
-        first_below = all(names[0] == "0" for names in path[len(steps) :])
-        if (
-            len(path) >= len(steps)
-            and first_below
-            and all(_same(step, names) for step, names in zip(steps, path, strict=False))
-        ):
-            return entry
-    return None
-
-
 def _stale(host: Host) -> Answer:
     made = modified(host, CONFIG)
     if made is None:
@@ -80,14 +59,6 @@ def _stale(host: Host) -> Answer:
     generators = (f"{GENERATORS}/{name}" for name in host.names(GENERATORS))
     times = (modified(host, path) for path in (SETTINGS, *settings, *generators))
     return Answer.of(any(time is not None and time > made for time in times))
-
-
-def _same(step: str, names: tuple[str, str, str]) -> bool:
-    number, own_id, title = names
-    # GRUB reads whatever begins with a digit as a number.
-    if digits := re.match(r"[0-9]+", step):
-        return str(int(digits[0])) == number
-    return step in (own_id, title)
 
 
 def parse_grubenv(text: str) -> dict[str, str]:
@@ -201,10 +172,6 @@ def _generated_default(text: str) -> str:
         if found and found[1] != "${next_entry}":
             return re.sub(r"\\(.)", r"\1", found[1])
     return "0"
-
-
-def _split(path: str) -> list[str]:
-    return [step.replace(">>", ">") for step in re.split(r"(?<!>)>(?!>)", path)]
 
 
 def _commands(text: str) -> list[str]:

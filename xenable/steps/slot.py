@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xenable import trial
+from xenable import trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.slots import (
     fill_slot,
     free_slot,
+    read_manifest,
     remove_slots,
     slot_folder,
     verify_slot,
@@ -52,7 +52,8 @@ class FillSlot(Step):
         slot = free_slot(trial.environment(host))
         if verify_slot(host, slot) or trial.newest_pair_differs(host, slot):
             return False
-        words = str(json.loads(host.text(slot_folder(slot) / "manifest.json"))["dom0_arguments"]).split()
+        manifest = read_manifest(host, slot)
+        words = manifest.dom0_arguments.split() if manifest else []
         return f"{DEADLINE}={self.deadline}" in words and (HOLD in words) == self.hold
 
     def save(self, host: Host) -> Saved:
@@ -105,4 +106,4 @@ class Arm(Step):
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         trial.disarm(host)
         # A dom0 on trial would be reset in the middle of what follows.
-        trial.stop_dead_man(host)
+        watchdog.stop_dead_man(host)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tree import make_tree
-from xenable.facts.menu import find_entry, parse_grub_cfg, parse_grubenv, probe_menu, read_settings
+from xenable.checks.boot_loader import default_entries
+from xenable.facts.menu import parse_grub_cfg, parse_grubenv, probe_menu, read_settings
 from xenable.model import Answer
 
 CFG = r"""
@@ -86,14 +87,14 @@ def test_a_default_is_found_by_number_title_id_path_and_saved(
     )
     menu = probe_menu(host)
     assert menu.readable and menu.grub_default == wanted
-    entry = find_entry(menu, menu.grub_default)
-    assert entry is not None and entry.id == found
+    found_there = default_entries(menu, menu.saved_entry if wanted == "saved" else menu.grub_default)
+    assert found_there[0].id == found
 
 
 @pytest.mark.parametrize("wanted", ["plain", "7", "nonsense", "adv>nonsense", "xen-4.17", "1>7", ""])
 def test_a_default_that_is_nowhere(tmp_path: Path, wanted: str) -> None:
     menu = probe_menu(make_tree(tmp_path, {"/boot/grub/grub.cfg": CFG}))
-    assert find_entry(menu, wanted) is None
+    assert default_entries(menu, wanted) == ()
 
 
 def test_a_default_that_only_a_shell_knows_is_read_from_the_generated_menu(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The dead-man of a trial boot: Xen's domain watchdog, as dom0's kernel shows it."""
+
+from __future__ import annotations
+
+from xenable.errors import XenableError
+from xenable.host import Host
+
+WATCHDOGS = "/sys/class/watchdog"
+
+
+def stop_dead_man(host: Host) -> tuple[str, ...]:
+    """Stop the Xen domain watchdog that the initrd opened: a V before close (the kernel's "magic close").
+
+    Returns the names of those that can't be stopped, because another program has them open.
+    """
+    left = []
+    for name in xen_watchdogs(host):
+        try:
+            host.poke(f"/dev/{name}", b"V")
+        except XenableError:
+            left.append(name)
+    return tuple(left)
+
+
+def ensure_dead_man(host: Host, seconds: int) -> None:
+    """Start the dead-man from user space where the initrd could not. Errors: XenableError."""
+    if any(host.text(f"{WATCHDOGS}/{name}/state").strip() == "active" for name in xen_watchdogs(host)):
+        return
+    host.run(["modprobe", "-r", "xen_wdt"], check=False)
+    host.run(["modprobe", "xen_wdt", f"timeout={max(seconds, 30)}"])
+    for name in xen_watchdogs(host):
+        # Opened and closed without a V: it counts from here.
+        host.poke(f"/dev/{name}", b" ")
+
+
+def xen_watchdogs(host: Host) -> tuple[str, ...]:
+    """Names of the watchdog devices that are Xen's (identity in drivers/watchdog/xen_wdt.c)."""
+    names = host.names(WATCHDOGS)
+    return tuple(n for n in names if host.text(f"{WATCHDOGS}/{n}/identity").strip() in ("xen_wdt", "wdt"))
