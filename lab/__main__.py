@@ -6,12 +6,14 @@ import shlex
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 
 from lab import bench, preload, ssh
 from lab.build import image
 from lab.cache import new_run_folder
 from lab.errors import LabError, ScenarioFailed
 from lab.machines import Lab, machine
+from lab.parallel import Job, processors, run_jobs
 from lab.recipe import Firmware, Kernel, Recipe, Release
 from lab.scenarios import SCENARIOS
 from lab.story import Story, current, failure, say, step, telling
@@ -29,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
         machine_options.add_argument(
             f"--{name}", choices=choices, default=default, help=f"default: {default}"
         )
+    machine_options.add_argument(
+        "--cpus", type=int, choices=(1, 2), default=min(2, processors()), help="of each machine"
+    )
     top = argparse.ArgumentParser(prog="python3 -m lab", description="Real machines under emulation.")
     verbs = top.add_subparsers(dest="verb", required=True)
     build = verbs.add_parser(
@@ -56,9 +61,9 @@ def build(recipe: Recipe, packages: tuple[str, ...]) -> None:
         print(preload.fetch(recipe, packages))
 
 
-def shell(recipe: Recipe) -> None:
+def shell(recipe: Recipe, cpus: int) -> None:
     """Boot a stock machine, print the ssh command, and wait for Ctrl-C or for the machine to go off."""
-    with machine(Lab(new_run_folder("shell"), recipe)) as vm:
+    with machine(Lab(new_run_folder("shell"), recipe, cpus)) as vm:
         with step("the machine boots"):
             vm.boot()
             vm.wait_ssh()
@@ -68,7 +73,7 @@ def shell(recipe: Recipe) -> None:
             time.sleep(1)
 
 
-def run_scenario(name: str, recipe: Recipe) -> int:
+def run_scenario(name: str, recipe: Recipe, cpus: int) -> int:
     """Run one scenario, tell it on stderr, leave a report in its run folder; return an exit code."""
     folder = new_run_folder(name)
     story = Story(sys.stderr)
@@ -76,7 +81,7 @@ def run_scenario(name: str, recipe: Recipe) -> int:
     verdict = f"PASSED: {name}"
     with telling(story):
         try:
-            dict(SCENARIOS)[name](Lab(folder, recipe))
+            dict(SCENARIOS)[name](Lab(folder, recipe, cpus))
         except (ScenarioFailed, LabError) as error:
             code = FAILED if isinstance(error, ScenarioFailed) else BROKEN
             word = "FAILED" if code == FAILED else "THE LAB BROKE"
@@ -89,24 +94,41 @@ def run_scenario(name: str, recipe: Recipe) -> int:
     return code
 
 
-def rehearse(recipe: Recipe) -> int:
+def rehearse(recipe: Recipe, cpus: int) -> int:
     """Run the conversion scenario; the last line says how it went, and so does the exit code."""
     began = time.monotonic()
-    code = run_scenario("conversion", recipe)
+    code = run_scenario("conversion", recipe, cpus)
     if code == PASSED:
         print(f"rehearsal passed in {time.monotonic() - began:.0f} s", flush=True)
     return code
 
 
-def run_all() -> int:
-    """The conversion on every release and firmware, then every other scenario on the default machine."""
-    codes = [
-        run_scenario("conversion", Recipe(release, firmware)) for release in Release for firmware in Firmware
-    ]
-    codes += [run_scenario(name, Recipe()) for name, _ in SCENARIOS if name != "conversion"]
+def run_several(wanted: Sequence[tuple[str, Recipe]]) -> int:
+    """Run scenarios side by side, one processor and one machine each; return the worst exit code."""
+    jobs = []
+    for name, recipe in wanted:
+        release, firmware, kernel = recipe.release.value, recipe.firmware.value, recipe.kernel.value
+        what = ["--release", release, "--firmware", firmware, "--kernel", kernel, "--cpus", "1"]
+        title = f"{name} {release}-{firmware}" if recipe != Recipe() else name
+        jobs.append(Job(title, (sys.executable, "-m", "lab", "run", name, *what)))
+    began = time.monotonic()
+    codes = run_jobs(jobs, min(len(jobs), processors()))
     passed = codes.count(PASSED)
-    print(f"{passed} passed, {len(codes) - passed} failed", flush=True)
+    took = time.monotonic() - began
+    print(f"{passed} passed, {len(codes) - passed} failed in {took:.0f} s", flush=True)
     return max(codes)
+
+
+def run_all() -> int:
+    """Every scenario on the default machine, and the conversion on every other one."""
+    wanted = [(name, Recipe()) for name, _ in SCENARIOS]
+    wanted += [
+        ("conversion", Recipe(release, firmware))
+        for release in Release
+        for firmware in Firmware
+        if Recipe(release, firmware) != Recipe()
+    ]
+    return run_several(wanted)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,13 +143,15 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = Recipe(Release(options.release), Firmware(options.firmware), Kernel(options.kernel))
     try:
         if options.verb == "run":
-            return max(run_scenario(name, recipe) for name in options.scenario)
+            if len(options.scenario) > 1:
+                return run_several([(name, recipe) for name in options.scenario])
+            return run_scenario(options.scenario[0], recipe, options.cpus)
         if options.verb == "rehearse":
-            return rehearse(recipe)
+            return rehearse(recipe, options.cpus)
         if options.verb == "bench":
             bench.run(Lab(new_run_folder("bench"), recipe))
         elif options.verb == "shell":
-            shell(recipe)
+            shell(recipe, options.cpus)
         else:
             chosen = preload.PACKAGES if options.preload is None else tuple(options.preload)
             build(recipe, chosen)

@@ -17,6 +17,9 @@ class Lab:
 
     folder: Path
     recipe: Recipe = field(default_factory=Recipe)
+    cpus: int = 1
+    """Processors of each machine. Two on a host that has none to spare: under emulation their clocks drift
+    apart, and Xen was once seen to stand still in the middle of a dom0 boot, with none of its timers firing."""
 
 
 def machine(
@@ -25,15 +28,13 @@ def machine(
     *,
     base: Path | None = None,
     memory: int = 3072,
-    cpus: int = 1,
     reboot: bool = True,
     direct: DirectBoot | None = None,
     extra: tuple[str, ...] = (),
 ) -> VM:
     """A machine, still off, stock or on top of a snapshot (base); its logs go to the run's folder name.
 
-    One processor: under emulation the clocks of two drift apart, and now and then Xen stands still (seen: a
-    dom0 that stopped in the middle of its boot, with no timer of Xen's firing any more). Memory in MiB.
+    Memory in MiB.
     Use it in a with statement. Raises LabError when the stock image cannot be built.
     """
     return VM(
@@ -41,7 +42,7 @@ def machine(
         folder=lab.folder / name,
         key=ssh_key(),
         memory=memory,
-        cpus=cpus,
+        cpus=lab.cpus,
         reboot=reboot,
         direct=direct,
         extra=extra,

@@ -38,6 +38,9 @@ def run(lab: Lab) -> None:
             must(answer["next_boot"] == "xen", "the next boot is Xen")
             natives = native_part(vm.ssh("cat /boot/grub/grub.cfg").stdout)
             must(natives == native_part(menu), "the native menu entries are byte-identical")
+            said = vm.ssh("cat /var/log/xenable/packages.log").stdout
+            must("update-grub is held back" in said, "package scripts were kept from update-grub")
+            must("Generating grub configuration" not in said, "the menu was made once")
         with step("the reset boots Xen, and the gate confirms it"):
             reboot(vm)
             answer = wait_state(vm, "confirmed", 500)

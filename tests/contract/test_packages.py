@@ -84,6 +84,20 @@ def test_marks_come_back() -> None:
     inside(work)
 
 
+def test_package_scripts_do_not_make_the_menu() -> None:
+    """Xen's packages run update-grub each; the conversion makes the menu once, at its end."""
+
+    def work() -> None:
+        build("tool", scripts={"postinst": "command -v update-grub >/srv/found && update-grub >/srv/said"})
+        build("helper")
+        publish()
+        STEP.do(HOST, STEP.save(HOST), tell)
+        assert Path("/srv/found").read_text().endswith("/hold/update-grub\n")
+        assert "held back" in Path("/srv/said").read_text()
+
+    inside(work)
+
+
 def test_nothing_asks_and_changed_configuration_stays() -> None:
     """A conffile that somebody has put there before is no question, and stays theirs."""
 

@@ -53,7 +53,7 @@ def test_the_exit_code_tells_no_from_broken(
     monkeypatch.setenv("XENABLE_LAB_CACHE", str(tmp_path))
     monkeypatch.delenv("XENABLE_LAB_RUNS", raising=False)
     monkeypatch.setattr(main, "SCENARIOS", (("x", ends_with(error)),))
-    assert main.run_scenario("x", Recipe()) == code
+    assert main.run_scenario("x", Recipe(), 1) == code
     assert told in capsys.readouterr().err
     (report,) = tmp_path.glob("runs/*-x/report.txt")
     assert told in report.read_text()

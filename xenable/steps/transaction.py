@@ -224,8 +224,9 @@ class _Work(apt.progress.base.InstallProgress):
         self._tell = progress
         self._log = log
         self._environment = {**ENVIRONMENT, **NEVER_ASK}
-        if hold_menu:
-            self._environment["PATH"] = f"{data_file(HOLD).parent}:{ENVIRONMENT['PATH']}"
+        path = ENVIRONMENT["PATH"]
+        # apt sets dpkg's PATH from here, whatever the environment has (apt.conf(5)).
+        apt_pkg.config.set("DPkg::Path", f"{data_file(HOLD).parent}:{path}" if hold_menu else path)
         self._unread = b""
         self._percent = 0.0
         self.errors: list[str] = []
