@@ -12,6 +12,9 @@ from lab.machines import Lab
 from lab.story import must, say
 from lab.vm import VM
 
+BLOCK = "/boot/grub/xenable.env"
+"""GRUB's environment block of Xenable on the stock machines."""
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 

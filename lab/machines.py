@@ -19,7 +19,7 @@ class Lab:
     recipe: Recipe = field(default_factory=Recipe)
     cpus: int = 1
     """Processors of each machine. Two on a host that has none to spare: under emulation their clocks drift
-    apart, and Xen was once seen to stand still in the middle of a dom0 boot, with none of its timers firing."""
+    apart, and Xen was once seen to stand still in the middle of a dom0 boot, no timer of its firing."""
 
 
 def machine(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -18,7 +19,7 @@ INTERRUPTED = 130
 """As shells say it: 128 and the number of SIGINT."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What only a write fails with: that to standard output, where the error names no file."""
+"""What only a write fails with: that to standard output or error, where the error names no file."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -90,7 +91,9 @@ def complain(words: Sequence[str], message: str, hint: str, status: int = Exit.F
     lines = labelled(Span("xenable: ", "bold red"), message, width)
     if hint:
         lines += paragraph(hint, width, first="hint: ")
-    show(lines, sys.stderr)
+    # The exit status is said even where the words can't be.
+    with contextlib.suppress(OSError):
+        show(lines, sys.stderr)
     if "--json" in words:
         from xenable.ui.document import error_document, print_document
 

@@ -4,11 +4,13 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import conversion, faults, stock
+from lab.scenarios import cloud, conversion, faults, mishaps, stock
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
     ("conversion", conversion.run),
     ("no-network", faults.no_network),
     ("faults", faults.run),
+    ("mishaps", mishaps.run),
+    ("cloud", cloud.run),
 )  # fmt: skip

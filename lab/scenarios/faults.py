@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import converted
-from lab.converted import is_dom0, is_native, reboot, status, wait_native, wait_state, xenable
+from lab.converted import BLOCK, is_dom0, is_native, reboot, status, wait_native, wait_state, xenable
 from lab.machines import Lab, machine
 from lab.story import must, say, step
 from lab.vm import VM
@@ -16,7 +16,6 @@ TRIAL_SECONDS = 200
 """Under emulation dom0 answers after about 70 s, and after twice that on a busy host."""
 
 SLOT = "/boot/xenable/a"
-BLOCK = "/boot/grub/xenable.env"
 
 HANG = """[Unit]
 DefaultDependencies=no

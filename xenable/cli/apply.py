@@ -18,6 +18,7 @@ from xenable.cli.common import (
     reboot,
     show_status,
     step_states,
+    working,
 )
 from xenable.cli.settings import config_for, setting_options
 from xenable.config import SETTINGS, Config
@@ -64,7 +65,6 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) ->
     from xenable.ui.findings import render_findings
     from xenable.ui.layout import BLANK, show, width_of
     from xenable.ui.plan import render_packages, render_titles
-    from xenable.ui.progress import progress
 
     facts, findings, good = prepare(host, config, accepted)
     width = width_of(sys.stderr)
@@ -80,7 +80,7 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) ->
     summary = [*render_packages(facts.packages, width), *render_titles(titles, width), BLANK]
     show(summary, sys.stderr)
     need_consent(QUESTION, yes)
-    with progress(sys.stderr) as listener:
+    with working() as listener:
         start(host, steps, accepted, listener)
 
 
@@ -97,11 +97,10 @@ def _refuse_new_terms(overrides: tuple[str, ...], options: dict[str, Any]) -> No
 
 def _resume(host: Host, config: Config, yes: bool) -> None:
     from xenable.convert import resume
-    from xenable.ui.progress import progress
 
     note("a conversion is on this machine already: this finishes it, or starts another trial")
     need_consent(QUESTION, yes)
-    with progress(sys.stderr) as listener:
+    with working() as listener:
         resume(host, config, listener)
 
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from xenable.errors import XenableError
 from xenable.host import Host
 
 if TYPE_CHECKING:
+    from xenable.engine import Listener
     from xenable.trial import TrialStatus
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -83,6 +86,19 @@ def need_consent(question: str, yes: bool) -> None:
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise XenableError("cannot go on without your consent: nothing was changed")
+
+
+@contextlib.contextmanager
+def working() -> Iterator[Listener]:
+    """While the machine is changed: progress on stderr, and an ssh connection that is lost ends nothing."""
+    from xenable.ui.progress import progress
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with progress(sys.stderr) as listener:
+            yield listener
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def step_states(host: Host) -> list[tuple[str, str, str]]:

@@ -7,7 +7,16 @@ import sys
 
 import click
 
-from xenable.cli.common import json_option, need_consent, need_root, note, reboot, show_status, step_states
+from xenable.cli.common import (
+    json_option,
+    need_consent,
+    need_root,
+    note,
+    reboot,
+    show_status,
+    step_states,
+    working,
+)
 from xenable.errors import XenableError
 from xenable.host import Host
 
@@ -27,7 +36,6 @@ def command(as_json: bool, yes: bool, force: bool, then_reboot: bool) -> None:
     from xenable.ui.document import print_document, result_document
     from xenable.ui.layout import show, width_of
     from xenable.ui.plan import render_obstacles
-    from xenable.ui.progress import progress
 
     need_root("revert")
     host = Host()
@@ -48,7 +56,7 @@ def command(as_json: bool, yes: bool, force: bool, then_reboot: bool) -> None:
                 hint="undo these changes, or give --force to lose them",
             )
         need_consent(QUESTION, yes)
-        with progress(sys.stderr) as listener:
+        with working() as listener:
             left = convert.revert(host, listener)
         result = "reverted"
     for sentence in left:

@@ -7,18 +7,32 @@ import contextlib
 from collections.abc import Iterator
 from typing import TextIO
 
-from xenable.engine import Direction, Event, Listener
+from xenable.engine import Direction, Event, Listener, quiet
 from xenable.ui.layout import clean, fit, is_terminal
 
 
 @contextlib.contextmanager
 def progress(stream: TextIO) -> Iterator[Listener]:
-    """A listener that shows on a stream what the engine does."""
-    if is_terminal(stream):
-        with _live(stream) as listener:
-            yield listener
-    else:
-        yield _lines(stream)
+    """A listener that shows on a stream what the engine does. A stream that is gone or full ends no work."""
+    stack = contextlib.ExitStack()
+    show: Listener = quiet
+    with contextlib.suppress(OSError):
+        show = stack.enter_context(_live(stream)) if is_terminal(stream) else _lines(stream)
+    gone = False
+
+    def listen(event: Event) -> None:
+        nonlocal gone
+        if not gone:
+            try:
+                show(event)
+            except OSError:
+                gone = True
+
+    try:
+        yield listen
+    finally:
+        with contextlib.suppress(OSError):
+            stack.close()
 
 
 def step_line(event: Event) -> str:

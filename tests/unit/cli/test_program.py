@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -113,6 +114,32 @@ def test_a_full_disk_is_a_plain_error(words: list[str]) -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("xenable: cannot write: No space left on device\n")
     assert "internal error" not in done.stderr and "ignored" not in done.stderr
+
+
+@pytest.mark.realtool
+def test_the_exit_status_is_right_where_the_words_can_not_be_said() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xenable", "nonsense"], cwd=TOP, stderr=full, check=False
+        )
+    assert done.returncode == 1
+
+
+@pytest.mark.realtool
+def test_a_lost_connection_ends_no_work() -> None:
+    program = (
+        "import os, signal\n"
+        "from xenable.cli.common import working\n"
+        "with working():\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    print('went on', flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "print('not this')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGHUP, "went on\n")
 
 
 @pytest.mark.realtool

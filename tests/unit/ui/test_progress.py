@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 
 import pytest
@@ -50,3 +51,27 @@ def test_a_terminal_gets_a_bar_and_keeps_what_is_done(monkeypatch: pytest.Monkey
         listen(event(12, 0.5, text="unpacking"))
     assert "[ 1/12] write /etc/a" in out.getvalue()
     assert "\x1b[2J" not in out.getvalue()
+
+
+class Gone(Terminal):
+    """A terminal whose connection is lost."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_that_is_gone_stops_no_work(terminal: bool) -> None:
+    done = 0
+    with progress(Gone(terminal)) as listen:
+        for fraction in (0.0, 1.0):
+            listen(event(1, fraction))
+            done += 1
+    assert done == 2

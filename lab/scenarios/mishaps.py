@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An apply that goes wrong on the way: said in one sentence, put back, and every reset still answers."""
+
+import json
+import re
+import time
+
+from lab import converted
+from lab.converted import is_native, status, xenable
+from lab.errors import ScenarioFailed
+from lab.machines import Lab, machine
+from lab.preload import ARCHIVES
+from lab.story import must, say, step
+from lab.tree import Entry, diff_trees
+from lab.vm import VM
+
+ASIDE = "/var/tmp/kept"
+FILLER = "/var/tmp/filler"
+
+BROKEN = """set -e
+mkdir -p /var/tmp/broken/DEBIAN
+printf 'Package: lab-broken\\nVersion: 1\\nArchitecture: all\\n' >/var/tmp/broken/DEBIAN/control
+printf 'Maintainer: lab <lab@invalid>\\nDescription: no\\n' >>/var/tmp/broken/DEBIAN/control
+printf '#!/bin/sh\\nexit 1\\n' >/var/tmp/broken/DEBIAN/postinst
+chmod 755 /var/tmp/broken/DEBIAN/postinst
+dpkg-deb --root-owner-group --build /var/tmp/broken /var/tmp/broken.deb
+! dpkg --install /var/tmp/broken.deb
+"""
+
+
+def run(lab: Lab) -> None:
+    """No archive, a broken dpkg, a full disk, a power cut: apply says so, and all is as it was."""
+    with machine(lab) as vm:
+        with step("a stock machine gets xenable"):
+            vm.boot()
+            vm.wait_ssh()
+            vm.wait_settled()
+            converted.install(lab, vm)
+        before = vm.tree()
+        with step("the archive can't be reached"):
+            vm.ssh(f"mkdir {ASIDE} && mv {ARCHIVES}/*.deb {ASIDE}")
+            proxy = (
+                b'Acquire::http::Proxy "http://127.0.0.1:9";\nAcquire::https::Proxy "http://127.0.0.1:9";\n'
+            )
+            vm.write("/etc/apt/apt.conf.d/99lab", proxy)
+            said = refused(vm, "apply --yes", 3)
+            must(re.search(r"cannot download .*archive can't be reached", said, re.S), said)
+            vm.ssh(f"rm /etc/apt/apt.conf.d/99lab && mv {ASIDE}/*.deb {ARCHIVES} && rmdir {ASIDE}")
+            must(status(vm)["state"] == "native", "the state is native")
+        with step("dpkg is broken"):
+            vm.ssh(BROKEN)
+            said = refused(vm, "apply --yes", 2)
+            must("lab-broken" in said, f"the package is named: {said}")
+            vm.ssh("dpkg --purge lab-broken && rm -r /var/tmp/broken /var/tmp/broken.deb")
+        with step("the disk gets full while packages unpack"):
+            begin(vm)
+            wait_unpacking(vm)
+            vm.ssh(f"fallocate -l $(($(df --output=avail -B1 / | tail -n 1) - 2000000)) {FILLER}")
+            code, said = ended(vm)
+            vm.ssh(f"rm {FILLER}")
+            must(code in (3, 4), f"the exit status is 3 or 4, not {code}: {said}")
+            must("the disk is full" in said, said)
+            xenable(vm, "revert --yes")
+            same(vm, before)
+        with step("the power goes while packages unpack"):
+            begin(vm)
+            wait_unpacking(vm)
+            vm.power_cut()
+            vm.boot()
+            vm.wait_ssh()
+            is_native(vm)
+            answer = status(vm)
+            must("interrupted" in answer["reason"], f"status knows of it: {answer}")
+            xenable(vm, "revert --yes")
+            same(vm, before)
+        with step("after all that a conversion still begins"):
+            must(json.loads(xenable(vm, "check --json"))["ready"], "the machine is ready")
+
+
+def refused(vm: VM, command: str, code: int) -> str:
+    """Run `xenable COMMAND`, demand its exit status, and return what it said on stderr."""
+    result = vm.ssh(f"xenable {command}", check=False, timeout=900)
+    must(result.code == code, f"`xenable {command}` exits {code}, not {result.code}: {result.stderr}")
+    must("Traceback" not in result.stderr, "no traceback is shown")
+    say(result.stderr.strip().splitlines()[-1])
+    return result.stderr
+
+
+def begin(vm: VM) -> None:
+    """Start an apply that outlives its ssh session."""
+    vm.ssh("rm -f /root/code; (xenable apply --yes >/root/said 2>&1; echo $? >/root/code) </dev/null &")
+
+
+def ended(vm: VM, timeout: float = 900) -> tuple[int, str]:
+    """Wait for the end of that apply; returns its exit status and what it said."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        code = vm.ssh("cat /root/code 2>/dev/null || true").stdout.strip()
+        if code:
+            return int(code), vm.ssh("cat /root/said").stdout
+        time.sleep(2)
+    raise ScenarioFailed(f"apply does not end within {timeout:.0f} s")
+
+
+def wait_unpacking(vm: VM) -> None:
+    """Wait until dpkg has unpacked some of the new packages, but by far not all."""
+    wanted = "dpkg-query -W -f '${db:Status-Abbrev}\\n' 2>/dev/null | grep -c '^iU'"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if int(vm.ssh(f"{wanted} || true").stdout.strip() or 0) >= 5:
+            return
+        time.sleep(0.5)
+    raise ScenarioFailed("dpkg unpacks nothing")
+
+
+def same(vm: VM, before: dict[str, Entry]) -> None:
+    """Demand the files of before."""
+    vm.ssh("rm -f /root/code /root/said")
+    changed = diff_trees(before, vm.tree())
+    must(not changed, "every file is as it was:\n" + "\n".join(changed))
