@@ -18,8 +18,7 @@ class Lab:
     folder: Path
     recipe: Recipe = field(default_factory=Recipe)
     cpus: int = 1
-    """Processors of each machine. Two on a host that has none to spare: under emulation their clocks drift
-    apart, and Xen was once seen to stand still in the middle of a dom0 boot, no timer of its firing."""
+    """Processors of each machine; Xen uses one of them (lab/guest/customize.sh)."""
 
 
 def machine(
