@@ -54,6 +54,8 @@ def status(vm: VM) -> dict[str, Any]:
 def wait_state(vm: VM, state: str, timeout: float) -> dict[str, Any]:
     """Wait until `xenable status` says the word; returns the whole answer."""
     deadline = time.monotonic() + timeout
+    # Asking costs an emulated processor seconds: not while it still boots.
+    vm.wait_settled(timeout)
     answer: dict[str, Any] = {}
     while time.monotonic() < deadline:
         answer = status(vm)

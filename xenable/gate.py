@@ -20,7 +20,8 @@ from xenable.model import Status
 from xenable.trial import Trial
 
 PAUSE = 2.0
-"""Seconds between two looks."""
+"""Seconds between two looks, at least."""
+LONGEST_PAUSE = 10.0
 NO_BLOCK = ("GRUB's environment block: it can't be read",)
 MARGIN = 15
 """Seconds before the dead-man at which the gate gives up by itself, so that its last word is on disk."""
@@ -53,6 +54,7 @@ def judge(host: Host) -> None:
     before = health.read_before(host)
     record = None
     while True:
+        began = time.monotonic()
         env = trial.environment(host)
         seconds = _uptime(host)
         if env is not None and not env.trying:
@@ -81,7 +83,13 @@ def judge(host: Host) -> None:
         if deadline and seconds >= deadline - MARGIN:
             give_up(host, replace(record, seconds=seconds))
             return
-        time.sleep(PAUSE)
+        time.sleep(pause_after(time.monotonic() - began))
+
+
+def pause_after(look: float) -> float:
+    """Seconds to wait after a look that took so many: on a slow machine the looks must not hold up the boot
+    that they wait for."""
+    return min(max(PAUSE, 4 * look), LONGEST_PAUSE)
 
 
 def _first_record(host: Host, env: Environment | None, seconds: int, deadline: int) -> Trial:

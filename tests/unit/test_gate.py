@@ -273,3 +273,8 @@ def test_the_failure_of_a_second_slot_stays_on_record(
     gate.run_gate(host)
     assert "the trial of slot b fell back" in trial.status(host).reason
     assert "xl: broken" in trial.status(host).reason
+
+
+@pytest.mark.parametrize(("look", "pause"), [(0.05, 2.0), (1.0, 4.0), (3.5, 10.0)])
+def test_looks_do_not_hold_up_a_slow_boot(look: float, pause: float) -> None:
+    assert gate.pause_after(look) == pause
