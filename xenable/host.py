@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import hashlib
 import os
 import shlex
 import stat
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xenable import hostio
 from xenable.errors import XenableError
 
 StrPath = str | Path
@@ -62,6 +62,21 @@ class Host:
         """Where a path of the machine is for this process."""
         return self.root / str(path).lstrip("/")
 
+    def resolve(self, path: StrPath) -> Path:
+        """Where a path leads, absolute and without links; nothing need be there.
+
+        A relative one begins where this process is. Errors: XenableError for what is no path.
+        """
+        what = f"cannot follow {str(path)!r}"
+        try:
+            top = self.root.resolve()
+            found = self.path(Path.cwd() / path if self.live else path).resolve()
+        except (OSError, ValueError, RuntimeError) as e:
+            raise XenableError(f"{what}: {e}") from e
+        if not found.is_relative_to(top):
+            raise XenableError(f"{what}: it leads out of {self.root}")
+        return Path("/") / found.relative_to(top)
+
     # ------------------------------------------------------------------------------------------- reading
 
     def exists(self, path: StrPath) -> bool:
@@ -71,10 +86,31 @@ class Host:
     def is_dir(self, path: StrPath) -> bool:
         return self.path(path).is_dir()
 
+    def is_file(self, path: StrPath) -> bool:
+        """Whether it is a file with content, or a link to one."""
+        return self.path(path).is_file()
+
     def read(self, path: StrPath) -> bytes:
         """The bytes of a file. Errors: XenableError when it can't be read."""
         try:
             return self.path(path).read_bytes()
+        except OSError as e:
+            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+
+    def part(self, path: StrPath, size: int, offset: int = 0) -> bytes:
+        """Up to `size` bytes of a file from `offset`. Errors: XenableError when it can't be read."""
+        try:
+            with self.path(path).open("rb") as f:
+                f.seek(offset)
+                return f.read(size)
+        except OSError as e:
+            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+
+    def sha256(self, path: StrPath) -> str:
+        """SHA-256 of a file of any size, in hexadecimal. Errors: XenableError when it can't be read."""
+        try:
+            with self.path(path).open("rb") as f:
+                return hashlib.file_digest(f, "sha256").hexdigest()
         except OSError as e:
             raise XenableError(f"cannot read {path}: {e.strerror}") from e
 
@@ -158,41 +194,15 @@ class Host:
         mtime_ns: int | None = None,
     ) -> None:
         """Replace a file, or make it. Errors: XenableError with the reason (no space, read-only, …)."""
-        target = self.path(path)
-        temporary = _temporary(target)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-            # 0600 until the content is whole: it may be a secret.
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as f:
-                f.write(data)
-                f.flush()
-                if owner is not None:
-                    os.fchown(f.fileno(), *owner)
-                os.fchmod(f.fileno(), mode)
-                for name, value in (xattrs or {}).items():
-                    os.setxattr(f.fileno(), name, value)
-                if mtime_ns is not None:
-                    os.utime(f.fileno(), ns=(mtime_ns, mtime_ns))
-                os.fsync(f.fileno())
-            temporary.rename(target)
-            _sync_folder(target.parent)
-        except OSError as e:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise _write_error(path, e) from e
+        with _writing(path):
+            hostio.write(
+                self.path(path), data, mode=mode, owner=owner, xattrs=xattrs or {}, mtime_ns=mtime_ns
+            )
 
     def poke(self, path: StrPath, data: bytes) -> None:
         """Write to a device: no temporary file, no truncation."""
-        try:
-            fd = os.open(self.path(path), os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, data)
-            finally:
-                os.close(fd)
-        except OSError as e:
-            raise _write_error(path, e) from e
+        with _writing(path):
+            hostio.poke(self.path(path), data)
 
     def overwrite(self, path: StrPath, data: bytes) -> None:
         """Put new bytes into a file of the same length: same inode, same blocks, on disk when this returns.
@@ -200,61 +210,43 @@ class Host:
         For a file that a boot loader writes through its blocks; everything else goes through `write`.
         Errors: XenableError when the file is not there or of another length.
         """
-        try:
-            fd = os.open(self.path(path), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                if os.fstat(fd).st_size != len(data):
-                    raise XenableError(f"cannot write {path}: it is not {len(data)} bytes long")
-                if os.pwrite(fd, data, 0) != len(data):
-                    raise OSError(errno.EIO, os.strerror(errno.EIO))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        except OSError as e:
-            raise _write_error(path, e) from e
+        with _writing(path):
+            same = hostio.overwrite(self.path(path), data)
+        if not same:
+            raise XenableError(f"cannot write {path}: it is not {len(data)} bytes long")
 
     def append(self, path: StrPath, data: bytes) -> None:
         """Append to a file and wait until it is on disk; a new file is mode 0644."""
-        target = self.path(path)
+        with _writing(path):
+            hostio.append(self.path(path), data)
+
+    def clone(self, source: StrPath, path: StrPath) -> bool:
+        """Make a file, mode 0600, that shares the blocks of another one, at once and in no space.
+
+        False when the file system can't, and nothing is there then. Errors: XenableError.
+        """
         try:
-            new = not target.exists()
-            fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                size = os.fstat(fd).st_size
-                try:
-                    if os.write(fd, data) != len(data):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                except OSError:
-                    os.ftruncate(fd, size)
-                    raise
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            if new:
-                _sync_folder(target.parent)
+            return hostio.clone(self.path(source), self.path(path))
         except OSError as e:
-            raise _write_error(path, e) from e
+            raise XenableError(f"cannot copy {source} to {path}: {e.strerror}") from e
+
+    def lengthen(self, path: StrPath, size: int) -> None:
+        """Make a file `size` bytes long with a hole; it never gets shorter. Errors: XenableError."""
+        try:
+            hostio.lengthen(self.path(path), size)
+        except OSError as e:
+            raise XenableError(f"cannot make {path} longer: {e.strerror}") from e
 
     def make_folder(self, path: StrPath, mode: int = 0o755) -> None:
         """Make a folder and those above it; nothing happens when it is there."""
         target = self.path(path)
-        try:
+        with _writing(path):
             target.mkdir(mode=mode, parents=True, exist_ok=True)
-            _sync_folder(target.parent)
-        except OSError as e:
-            raise _write_error(path, e) from e
+            hostio.sync_folder(target.parent)
 
     def symlink(self, path: StrPath, to: str) -> None:
-        target = self.path(path)
-        temporary = _temporary(target)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-            temporary.symlink_to(to)
-            temporary.rename(target)
-            _sync_folder(target.parent)
-        except OSError as e:
-            raise _write_error(path, e) from e
+        with _writing(path):
+            hostio.symlink(self.path(path), to)
 
     def link_or_copy(self, source: StrPath, path: StrPath) -> None:
         """Give a file a second name; where the file system has no hard links, a copy."""
@@ -268,23 +260,21 @@ class Host:
                 raise _write_error(path, e) from e
             self.write(path, self.read(source))
             return
-        _sync_folder(target.parent)
+        hostio.sync_folder(target.parent)
 
     def rename(self, source: StrPath, path: StrPath) -> None:
-        try:
+        with _writing(path):
             self.path(source).rename(self.path(path))
-            _sync_folder(self.path(path).parent)
-        except OSError as e:
-            raise _write_error(path, e) from e
+            hostio.sync_folder(self.path(path).parent)
 
     def clean(self, path: StrPath) -> None:
         """Remove what a write that was killed left beside a file."""
         try:
-            _temporary(self.path(path)).unlink(missing_ok=True)
+            hostio.temporary(self.path(path)).unlink(missing_ok=True)
         except NotADirectoryError:
             return
         except OSError as e:
-            raise XenableError(f"cannot remove {_temporary(Path(path))}: {e.strerror}") from e
+            raise XenableError(f"cannot remove {hostio.temporary(Path(path))}: {e.strerror}") from e
 
     def remove(self, path: StrPath) -> None:
         """Remove a file, a link or an empty folder; nothing happens when it is not there."""
@@ -295,24 +285,20 @@ class Host:
                 target.rmdir()
             else:
                 target.unlink()
-            _sync_folder(target.parent)
+            hostio.sync_folder(target.parent)
         except FileNotFoundError:
             return
         except OSError as e:
             raise XenableError(f"cannot remove {path}: {e.strerror}") from e
 
     def chmod(self, path: StrPath, mode: int) -> None:
-        try:
+        with _writing(path):
             self.path(path).chmod(mode)
-        except OSError as e:
-            raise _write_error(path, e) from e
 
     def chown(self, path: StrPath, uid: int, gid: int) -> None:
         """Give a file to another owner; the kernel then clears set-user-id bits."""
-        try:
+        with _writing(path):
             os.chown(self.path(path), uid, gid, follow_symlinks=False)
-        except OSError as e:
-            raise _write_error(path, e) from e
 
     # ------------------------------------------------------------------------------------------ commands
 
@@ -326,69 +312,81 @@ class Host:
         timeout: float | None = 120,
     ) -> Result:
         """Run a command and wait for it. Errors: CommandError when check is set and it fails."""
-        words = [os.fspath(word) for word in cmd]
-        if not self.live:
-            raise XenableError(f"cannot run {words[0]}: {self.root} is a folder, not a running machine")
-        try:
-            done = subprocess.run(
-                words,
-                check=False,
-                input=data if data is not None else "",
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env={**os.environ, **ENVIRONMENT, **(env or {})},
-                timeout=timeout,
-            )
-            result = Result(done.returncode, done.stdout, done.stderr)
-        except FileNotFoundError:
-            result = Result(127, "", f"{words[0]}: not found")
-        except PermissionError:
-            result = Result(126, "", f"{words[0]}: may not be executed")
-        except subprocess.TimeoutExpired:
-            result = Result(124, "", f"no answer within {timeout:g} s")
+        words = self._words(cmd)
+        result = Result(*hostio.run(words, data or "", _environment(env), timeout))
         if check and result.code != 0:
             raise CommandError(words, result)
         return result
 
-    # ---------------------------------------------------------------------------------------------- lock
+    def stream(
+        self,
+        cmd: Sequence[StrPath],
+        on_line: Callable[[str], None],
+        *,
+        env: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run a long command; `on_line` gets each line of its output, stderr too, when it is written.
+
+        Returns all of it as stdout, with whatever status. The command is killed when this process ends, by
+        whatever, and when `on_line` raises; what it has started itself is its own to take along.
+        """
+        return Result(*hostio.stream(self._words(cmd), _environment(env), on_line))
+
+    def replace_process(self, cmd: Sequence[StrPath]) -> None:
+        """Become another program, with this one's environment and terminal. Errors: XenableError."""
+        words = self._words(cmd)
+        try:
+            os.execvpe(words[0], words, {**os.environ, "PATH": ENVIRONMENT["PATH"]})
+        except OSError as e:
+            raise XenableError(f"cannot run {words[0]}: {e.strerror}") from e
+
+    def _words(self, cmd: Sequence[StrPath]) -> list[str]:
+        words = [os.fspath(word) for word in cmd]
+        if not self.live:
+            raise XenableError(f"cannot run {words[0]}: {self.root} is a folder, not a running machine")
+        return words
+
+    # --------------------------------------------------------------------------------------------- locks
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the one lock of every run that changes the machine. Errors: XenableError when it is taken."""
         self.make_folder(STATE)
-        fd = os.open(self.path(STATE / "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+        with hostio.opened(self.path(STATE / "lock"), os.O_RDWR | os.O_CREAT) as fd:
+            if not hostio.flock(fd, wait=False):
                 raise XenableError(
-                    f"cannot start: another xenable works on this machine (process {pid or 'unknown'})",
+                    "cannot start: another xenable works on this machine "
+                    f"(process {hostio.read_note(fd) or 'unknown'})",
                     hint="wait until it ends",
-                ) from e
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+                )
+            hostio.write_note(fd, str(os.getpid()))
             yield
-        finally:
-            os.close(fd)
+
+    @contextlib.contextmanager
+    def lock_folder(self, path: StrPath, *, wait: bool = True) -> Iterator[None]:
+        """Hold a folder, made if need be, for this process alone; the lock goes with the process.
+
+        Errors: XenableError when it is taken and `wait` is off.
+        """
+        self.make_folder(path)
+        # The folder itself is what is locked: no file of a lock stays behind.
+        with hostio.opened(self.path(path), os.O_RDONLY | os.O_DIRECTORY) as fd:
+            if not hostio.flock(fd, wait=wait):
+                raise XenableError(f"cannot work in {path}: another xenable does", hint="wait until it ends")
+            yield
 
 
-def _temporary(target: Path) -> Path:
-    """Where the new content of a file is until it is whole."""
-    return target.with_name(f".{target.name}.xenable-new")
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **ENVIRONMENT, **(more or {})}
 
 
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextlib.contextmanager
+def _writing(path: StrPath) -> Iterator[None]:
+    """Errors of the kernel become those of Xenable."""
     try:
-        os.fsync(fd)
+        yield
     except OSError as e:
-        # vfat on some kernels can't sync a folder; the file itself is on disk.
-        if e.errno not in (errno.EINVAL, errno.EROFS):
-            raise
-    finally:
-        os.close(fd)
+        raise _write_error(path, e) from e
 
 
 def _write_error(path: StrPath, e: OSError) -> XenableError:

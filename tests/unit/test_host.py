@@ -4,14 +4,22 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from xenable.errors import XenableError
-from xenable.host import Host
+from xenable.host import STATE, Host
+
+TOP = Path(__file__).resolve().parents[2]
 
 
 def failing(code: int) -> Any:
@@ -137,3 +145,135 @@ def test_commands_that_fail(command: list[str], code: int, words: str) -> None:
 def test_commands_speak_plain_english_and_read_nothing() -> None:
     result = Host().run(["sh", "-c", "cat; echo $LC_ALL $NAME"], env={"NAME": "value"})
     assert result.stdout == "C.UTF-8 value\n"
+
+
+# ---------------------------------------------------------------------------------- output as it is written
+
+setpriv = pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+
+
+@pytest.mark.realtool
+@setpriv
+def test_output_is_seen_while_a_command_runs() -> None:
+    seen: list[tuple[str, float]] = []
+    begin = time.monotonic()
+    result = Host().stream(
+        ["sh", "-c", "umask; echo two >&2; sleep 1; echo $NAME; cat; printf rest; exit 3"],
+        lambda line: seen.append((line, time.monotonic() - begin)),
+        env={"NAME": "three"},
+    )
+    assert (result.code, result.stdout, result.stderr) == (3, "0022\ntwo\nthree\nrest", "")
+    assert [line for line, _ in seen] == ["0022", "two", "three", "rest"]
+    assert seen[0][1] < 0.9 < seen[2][1]
+
+
+@pytest.mark.realtool
+@setpriv
+def test_a_stream_that_can_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Host().stream(["/no/such/program"], print).code == 127
+    with pytest.raises(XenableError, match="is a folder"):
+        Host(tmp_path).stream(["true"], print)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", failing(errno.ENOENT))
+    assert Host().stream(["true"], print).code == 127
+
+
+@pytest.mark.realtool
+@setpriv
+def test_the_command_dies_with_the_listener() -> None:
+    pids: list[str] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(line)
+        raise KeyboardInterrupt
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Host().stream(["sh", "-c", "echo $$; exec sleep 60"], interrupt)
+    assert time.monotonic() - begin < 30
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+@pytest.mark.realtool
+@setpriv
+def test_the_command_dies_with_the_process() -> None:
+    code = (
+        "from xenable.host import Host; "
+        "Host().stream(['sh', '-c', 'echo $$; exec sleep 60'], lambda pid: print(pid, flush=True))"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=TOP, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    with child.stdout as out:
+        pid = out.readline().strip()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    state = ["R"]
+    for _ in range(100):
+        state = Host().text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+        if state in ([], ["Z"]):
+            break
+        time.sleep(0.05)
+    assert pid.isdigit() and state in ([], ["Z"])
+
+
+def test_becoming_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[Any] = []
+    monkeypatch.setattr(os, "execvpe", lambda *words: became.append(words))
+    with pytest.raises(XenableError, match="is a folder"):
+        Host(tmp_path).replace_process(["xl", "console"])
+    Host().replace_process(["xl", Path("console")])
+    assert became[0][:2] == ("xl", ["xl", "console"])
+    monkeypatch.setattr(os, "execvpe", failing(errno.ENOENT))
+    with pytest.raises(XenableError, match="cannot run xl: No such file"):
+        Host().replace_process(["xl"])
+
+
+# ----------------------------------------------------------------------------------------- parts of files
+
+
+def test_parts_and_sums(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write("/a", b"0123456789")
+    assert (host.part("/a", 3), host.part("/a", 3, 8), host.part("/a", 3, 20)) == (b"012", b"89", b"")
+    assert host.sha256("/a") == hashlib.sha256(b"0123456789").hexdigest()
+    assert host.is_file("/a") and not host.is_file("/") and not host.is_file("/b")
+    for act in (lambda: host.part("/b", 1), lambda: host.sha256("/b")):
+        with pytest.raises(XenableError, match="cannot read /b: No such file"):
+            act()
+
+
+def test_a_length_never_gets_shorter(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write("/a", b"0123456789")
+    host.lengthen("/a", 5)
+    assert host.read("/a") == b"0123456789"
+    host.lengthen("/a", 12)
+    assert host.read("/a") == b"0123456789\0\0"
+    with pytest.raises(XenableError, match="cannot make /b longer"):
+        host.lengthen("/b", 5)
+
+
+def test_where_paths_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(tmp_path / "root")
+    host.make_folder("/srv")
+    host.symlink("/srv/link", "real")
+    host.symlink("/srv/out", "../../elsewhere")
+    assert host.resolve("/srv/../srv/link") == host.resolve("srv/link") == Path("/srv/real")
+    for name, why in (("out", "leads out of"), ("a\0b", "cannot follow")):
+        with pytest.raises(XenableError, match=why):
+            host.resolve(f"/srv/{name}")
+    monkeypatch.chdir(tmp_path / "root/srv")
+    assert Host().resolve("link") == tmp_path.resolve() / "root/srv/real"
+
+
+def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    with host.lock_folder(STATE), host.lock_folder("/other", wait=False):
+        taken = pytest.raises(XenableError, match="cannot work in /var/lib/xenable: another")
+        with taken, host.lock_folder(STATE, wait=False):
+            pass
+        # The lock of a conversion is another one.
+        with host.lock():
+            pass
+    with host.lock_folder(STATE, wait=False):
+        assert host.names("/other") == ()

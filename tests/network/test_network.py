@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The network of dom0: who reaches whom, and that other programs' rules and settings stay as they are."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.contract.sandbox import needs_sandbox
+from xenable.network.effective import Mode
+
+from .bench import (
+    BIN,
+    NET,
+    Guest,
+    at,
+    connected,
+    counted,
+    dom0,
+    executable,
+    guest,
+    hotplug,
+    must,
+    network,
+    online,
+    opened,
+    ruleset,
+    run,
+    sends,
+    settings,
+)
+
+pytestmark = [pytest.mark.realtool, needs_sandbox]
+
+ONE, TWO, THREE = "172.20.216.5", "172.20.216.6", "172.20.216.7"
+ONE6, TWO6 = "fd12:3456:789a:d8::5", "fd12:3456:789a:d8::6"
+GATEWAY, GATEWAY6 = "172.20.216.1", "fd12:3456:789a:d8::1"
+WORLD, UPLINK = "192.0.2.1", "192.0.2.2"
+
+# As a container runtime and a firewall leave it.
+FOREIGN = """
+table ip filter {
+	chain DOCKER-USER {
+		counter return
+	}
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+		jump DOCKER-USER
+		iifname "docker0" accept
+	}
+}
+table inet firewall {
+	chain input {
+		type filter hook input priority 0; policy accept;
+		iifname "wan" tcp dport 22 accept
+	}
+}
+"""
+
+
+def world() -> Guest:
+    """Another machine, to which dom0's default route leads by the interface `wan`."""
+    one = guest(99, vif="wan")
+    must(f"ip address add {UPLINK}/24 dev wan; ip link set wan up; ip route add default via {WORLD}")
+    with at(one):
+        must(
+            f"ip address add {WORLD}/24 dev eth0; ip link set eth0 up; "
+            f"ip route add 172.20.216.0/24 via {UPLINK}"
+        )
+    return one
+
+
+def forwards() -> dict[str, str]:
+    """Who forwards IPv4."""
+    folder = Path("/proc/sys/net/ipv4/conf")
+    return {p.name: (p / "forwarding").read_text().strip() for p in folder.iterdir()}
+
+
+def foreign() -> str:
+    return must("nft list table ip filter; nft list table inet firewall")
+
+
+def test_guests_are_alone() -> None:
+    def work() -> None:
+        outside = world()
+        one, two = connected(5, f"{ONE} {ONE6}", name="one"), connected(6, f"{TWO} {TWO6}", name="two")
+        for there in (GATEWAY, GATEWAY6):
+            assert sends(one, None, there)
+        assert not sends(one, two, TWO) and not sends(one, two, TWO6)
+        assert not sends(one, outside, WORLD) and not sends(outside, one, ONE)
+        assert set(forwards().values()) == {"0"}
+        # A machine that forwards for reasons of its own: they are alone nevertheless.
+        must("echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
+        assert not sends(one, two, TWO) and not sends(one, two, TWO6)
+        assert counted(one.vif) == counted(two.vif) == 0
+
+    dom0(work)
+
+
+def test_open_guests_reach_each_other_and_nothing_else() -> None:
+    def work() -> None:
+        outside = world()
+        opened("one")
+        opened("two")
+        one, two = connected(5, ONE, name="one"), connected(6, TWO, name="two")
+        three = connected(7, THREE, name="three")
+        assert sends(one, two, TWO) and sends(two, one, ONE)
+        assert not sends(one, three, THREE) and not sends(three, one, ONE)
+        assert not sends(one, outside, WORLD) and not sends(outside, one, ONE)
+        must(
+            "ip link add lan type veth peer name lan2; ip link set lan up; "
+            "ip address add 198.51.100.1/24 dev lan"
+        )
+        assert not sends(one, None, "172.20.216.99")
+        on = {name for name, value in forwards().items() if value == "1"}
+        assert on == {one.vif, two.vif}
+        # The drop is ours, not for want of a route or an answer.
+        before = must("nft list chain inet xenable forward").count("packets 0")
+        assert before == 0
+        assert hotplug(two, "offline").code == 0
+        assert "elements" in must("nft list set inet xenable open")
+        assert two.vif not in ruleset()
+        assert hotplug(one, "offline").code == 0
+        assert "elements" not in ruleset()
+        assert set(forwards().values()) == {"0"}
+
+    dom0(work)
+
+
+def test_a_guest_that_is_being_moved_here_is_open_too() -> None:
+    def work() -> None:
+        opened("web.example-1")
+        one = connected(5, ONE, name="web.example-1--incoming")
+        two = connected(6, TWO, name="../guests/web.example-1")
+        assert f'"{one.vif}"' in must("nft list set inet xenable open")
+        assert two.vif not in must("nft list set inet xenable open")
+
+    dom0(work)
+
+
+def test_other_rules_and_settings_stay() -> None:
+    def work() -> None:
+        network("down")
+        must(f"nft -f - <<'E'\n{FOREIGN}\nE")
+        before, settings_before = ruleset(), forwards()
+        network("up")
+        opened("one")
+        opened("two")
+        one, two = connected(5, ONE, name="one"), connected(6, TWO, name="two")
+        three = connected(7, THREE)
+        assert sends(one, None, GATEWAY) and sends(three, None, GATEWAY)
+        assert foreign() == before
+        assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
+        network("sweep")
+        for each in (one, two, three):
+            assert hotplug(each, "offline").code == 0
+            must(f"ip link del {each.vif}")
+        assert foreign() == before
+        network("down")
+        assert ruleset() == before
+        assert forwards() == settings_before
+
+    dom0(work)
+
+
+def test_up_again_keeps_what_guests_have() -> None:
+    def work() -> None:
+        opened("one")
+        opened("two")
+        one, two = connected(5, f"{ONE} {ONE6}", name="one"), connected(6, TWO, name="two")
+        # Its own address first: a gateway that it does not know yet it would ask for with the other.
+        assert sends(one, None, GATEWAY)
+        assert not sends(one, None, GATEWAY, pretended="172.20.216.66")
+        caught = counted(one.vif)
+        assert caught > 0
+        before = ruleset()
+        network("up")
+        network("up")
+        assert ruleset() == before and counted(one.vif) == caught
+        assert sends(one, two, TWO) and sends(one, None, GATEWAY6)
+
+    dom0(work)
+
+
+@pytest.mark.parametrize("what", ["nft flush ruleset", "/usr/share/xenable/network/network down"])
+def test_running_guests_are_set_up_again(what: str) -> None:
+    def work() -> None:
+        opened("one")
+        opened("two")
+        one, two = connected(5, f"{ONE} {ONE6}", name="one"), connected(6, TWO, name="two")
+        three = connected(7, THREE, vifname="web")
+        # No guest of ours: a cable of somebody else's with an alias.
+        must("ip link add other type veth peer name other2; ip link set other alias 'xen something'")
+        before = ruleset()
+        must(what)
+        network("up")
+        assert ruleset() == before
+        assert sends(one, two, TWO) and sends(one, None, GATEWAY) and sends(one, None, GATEWAY6)
+        assert sends(three, None, GATEWAY) and not sends(one, three, THREE)
+        assert not sends(one, None, GATEWAY, pretended="172.20.216.66")
+        assert counted(one.vif) > 0
+
+    dom0(work)
+
+
+def test_down_cuts_guests_off() -> None:
+    def work() -> None:
+        one = connected(5, f"{ONE} {ONE6}")
+        network("down")
+        network("down")
+        assert ruleset() == ""
+        assert "state DOWN" in must(f"ip link show {one.vif}")
+        assert not sends(one, None, GATEWAY)
+        # The interface was there before us: it stays, without what we gave it.
+        assert "172.20.216" not in must("ip address show dev xenable0")
+        network("up")
+        must("echo 'made by xenable' >/sys/class/net/xenable0/ifalias")
+        network("down")
+        assert not Path("/sys/class/net/xenable0").exists()
+        network("down")
+
+    dom0(work)
+
+
+def test_the_dummy_interface_is_made() -> None:
+    def work() -> None:
+        must("ip link del xenable0")
+        # Not every kernel has the driver: a bridge is made where a dummy was asked for.
+        real = run("sh", "-c", "command -v ip", PATH="/usr/sbin:/usr/bin:/sbin:/bin").out.strip()
+        executable(
+            BIN / "ip",
+            '#!/bin/sh\ncase $* in\n"link add dev xenable0 type dummy") '
+            f'exec {real} link add xenable0 type bridge ;;\nesac\nexec {real} "$@"\n',
+        )
+        network("up")
+        assert "inet 172.20.216.1/24" in must("ip address show dev xenable0")
+        assert f"inet6 {GATEWAY6}/64" in must("ip address show dev xenable0")
+        network("down")
+        assert not Path("/sys/class/net/xenable0").exists()
+
+    dom0(work)
+
+
+def test_sweep() -> None:
+    def work() -> None:
+        one = connected(5, ONE)
+        before = ruleset()
+        must("nft 'add chain netdev xenable vif8.0; add counter netdev xenable vif8.0'")
+        must("nft 'add rule netdev xenable vif8.0 counter name vif8.0 drop'")
+        must("nft 'add counter netdev xenable vif9.0-emu'")
+        must('nft \'add element inet xenable open { "vif8.0", "web-1" }\'')
+        must("nft 'add element inet xenable lent { \"vif8.0\" }'")
+        network("sweep")
+        assert ruleset() == before
+        network("sweep")
+        assert sends(one, None, GATEWAY)
+        network("down")
+        network("sweep")
+        assert ruleset() == ""
+
+    dom0(work)
+
+
+def test_nat() -> None:
+    def work() -> None:
+        outside = world()
+        with at(outside):
+            # It knows dom0 and no guest.
+            must("ip route del 172.20.216.0/24")
+        network("up")
+        one, two = connected(5, ONE), connected(6, TWO)
+        assert sends(one, outside, WORLD) and sends(two, outside, WORLD)
+        assert not sends(one, two, TWO)
+        with at(outside):
+            must(f"ip route add 172.20.216.0/24 via {UPLINK}")
+        # Nobody outside begins to talk to a guest, and dom0 is no router for others.
+        assert not sends(outside, one, ONE)
+        lan = guest(98, vif="lan")
+        must("ip address add 198.51.100.1/24 dev lan; ip link set lan up")
+        with at(lan):
+            must(
+                "ip address add 198.51.100.2/24 dev eth0; ip link set eth0 up; "
+                "ip route add default via 198.51.100.1"
+            )
+        with at(outside):
+            must(f"ip route add 198.51.100.0/24 via {UPLINK}")
+        assert not sends(outside, lan, "198.51.100.2") and not sends(lan, outside, WORLD)
+        on = {name for name, value in forwards().items() if value == "1"}
+        assert on == {"wan", one.vif, two.vif}
+        network("up")
+        assert sends(one, outside, WORLD)
+        network("down")
+        assert ruleset() == ""
+        assert set(forwards().values()) == {"0"}
+
+    def prepare() -> None:
+        settings(replace(NET, mode=Mode.NAT, uplink="wan"))
+        work()
+
+    dom0(prepare)
+
+
+def test_nat_on_a_machine_that_forwards_already() -> None:
+    def work() -> None:
+        settings(replace(NET, mode=Mode.NAT, uplink="wan"))
+        outside = world()
+        must("echo 1 >/proc/sys/net/ipv4/ip_forward")
+        network("up")
+        one = connected(5, ONE)
+        assert sends(one, outside, WORLD)
+        assert "elements" not in ruleset()
+        # Back to guests without a way out: no rule of NAT stays.
+        settings(NET)
+        network("up")
+        assert "masquerade" not in ruleset() and "established" not in ruleset()
+        network("down")
+        assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
+        assert set(forwards().values()) == {"1"}
+
+    dom0(work)
+
+
+def test_nat_without_its_uplink_says_so() -> None:
+    def work() -> None:
+        settings(replace(NET, mode=Mode.NAT, uplink="wan"))
+        ran = run("/usr/share/xenable/network/network", "up")
+        assert ran.code == 0 and "there is no interface wan" in ran.err
+        online(guest(5, ip=ONE))
+
+    dom0(work)
+
+
+def test_guests_on_a_bridge_are_none_of_its_business() -> None:
+    def work() -> None:
+        network("down")
+        settings(replace(NET, mode=Mode.BRIDGE, bridge="br0"))
+        network("up")
+        assert ruleset() == "" and "172.20" not in must("ip address")
+        assert must("/usr/share/xenable/network/names").startswith("names: ")
+
+    dom0(work)
+
+
+def test_names() -> None:
+    def work() -> None:
+        executable(BIN / "dnsmasq", '#!/bin/sh\nfor word; do echo "$word"; done\n')
+        words = must("/usr/share/xenable/network/names").split("\n")
+        assert "--listen-address=172.20.216.1" in words and f"--listen-address={GATEWAY6}" in words
+        assert "--no-resolv" in words and "--bind-interfaces" in words
+        must("echo 1 >/proc/sys/net/ipv6/conf/xenable0/disable_ipv6")
+        settings(replace(NET, mode=Mode.NAT, uplink="wan"))
+        words = must("/usr/share/xenable/network/names").split("\n")
+        assert f"--listen-address={GATEWAY6}" not in words and "--no-resolv" not in words
+
+    dom0(work)
+
+
+@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq is not here")
+def test_dnsmasq_takes_the_options() -> None:
+    def work() -> None:
+        must(
+            "sed 's/^exec dnsmasq/exec dnsmasq --test/' /usr/share/xenable/network/names >/fake/names; "
+            "sh /fake/names 2>&1"
+        )
+
+    dom0(work)
