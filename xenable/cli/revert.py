@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +21,9 @@ from xenable.cli.common import (
 from xenable.errors import XenableError
 from xenable.host import Host
 
+if TYPE_CHECKING:
+    from xenable.engine import Listener
+
 QUESTION = "Turn this machine back into what it was?"
 
 
@@ -27,10 +31,11 @@ QUESTION = "Turn this machine back into what it was?"
 @json_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Put back what was, even over changes that others made since.")
+@click.option("--remove-guests", is_flag=True, help="Remove all guests with their disks, and their images.")
 @click.option("--reboot", "then_reboot", is_flag=True, help="Reboot at the end, into the native system.")
-def command(as_json: bool, yes: bool, force: bool, then_reboot: bool) -> None:
+def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reboot: bool) -> None:
     """From every state: files return byte for byte, packages that came with the conversion go, the boot menu
-    is as it was. Refuses when others changed something since, and shows what."""
+    is as it was. Refuses when others changed something since, and shows what; and while there are guests."""
     from xenable import convert
     from xenable.trial import status
     from xenable.ui.document import print_document, result_document
@@ -55,10 +60,14 @@ def command(as_json: bool, yes: bool, force: bool, then_reboot: bool) -> None:
                 "cannot revert: others changed what Xenable would put back",
                 hint="undo these changes, or give --force to lose them",
             )
-        need_consent(QUESTION, yes)
+        guests = _guests(host, remove_guests)
+        need_consent(_question(guests), yes)
         with working() as listener:
+            if remove_guests:
+                _remove_guests(host, listener)
             left = convert.revert(host, listener)
         result = "reverted"
+        _note_images(host)
     for sentence in left:
         note(sentence)
     now = status(host)
@@ -70,3 +79,44 @@ def command(as_json: bool, yes: bool, force: bool, then_reboot: bool) -> None:
         show_status(now)
     if then_reboot:
         reboot(host)
+
+
+def _question(guests: tuple[str, ...]) -> str:
+    if not guests:
+        return QUESTION
+    return f"Remove {', '.join(guests)} with all that is on their disks, and t{QUESTION[1:]}"
+
+
+def _guests(host: Host, remove: bool) -> tuple[str, ...]:
+    """Names of the guests that there are. Errors: XenableError when they are to stay: without Xen they are
+    of no use, and nothing would look after them."""
+    from xenable.guests.lifecycle import guests_present
+
+    guests = guests_present(host)
+    if guests and not remove:
+        raise XenableError(
+            f"cannot revert: there are guests on this machine: {', '.join(guests)}",
+            hint="keep what you need of them; then `xenable revert --remove-guests` removes them with their "
+            "disks, also those that run",
+        )
+    return guests
+
+
+def _remove_guests(host: Host, listener: Listener) -> None:
+    from xenable.config import load_config
+    from xenable.engine import Direction, Event
+    from xenable.guests.lifecycle import remove_all
+    from xenable.guests.storage import storage_of
+
+    def report(fraction: float, text: str) -> None:
+        title = "remove guests and images"
+        listener(Event(direction=Direction.DO, title=title, number=1, total=1, fraction=fraction, text=text))
+
+    remove_all(host, storage_of(load_config(host).guest_storage), report)
+
+
+def _note_images(host: Host) -> None:
+    from xenable.guests.records import IMAGES
+
+    if host.names(IMAGES):
+        note(f"the images that guests begin with stay in {IMAGES}; --remove-guests removes them too")

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xenable guest …` and `revert --remove-guests`, from words to exit status, on a folder that is a dom0."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.guests.machine import KEY, NET, Xen, alive, make_xen, tree
+from xenable import convert, trial
+from xenable.__main__ import run
+from xenable.cli import guest as guest_module
+from xenable.errors import Exit, XenableError
+from xenable.guests import create, lifecycle, records
+from xenable.guests.libvirt import domain_xml
+from xenable.host import Host, Result
+from xenable.model import Obstacle, Status
+from xenable.network import effective
+from xenable.trial import TrialStatus
+
+STATE_CHANGES = ("create", "start", "stop", "reboot", "console", "remove", "autostart", "resize")
+
+
+@pytest.fixture
+def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
+    root = tmp_path / "root"
+    xen = make_xen(root, monkeypatch)
+    host = xen.host
+    # The commands say Host(), which is this machine; here it is the folder.
+    monkeypatch.setattr(guest_module, "Host", lambda: host)
+    monkeypatch.setattr("xenable.cli.revert.Host", lambda: host)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    host.make_folder("/etc/xenable")
+    host.write(effective.PATH, effective.render(NET).encode())
+    host.make_folder("/etc")
+    host.write("/etc/os-release", b"ID=debian\nVERSION_ID=13\nVERSION_CODENAME=trixie\n")
+    host.make_folder(tmp_path)
+    host.write(tmp_path / "key.pub", f"{KEY}\n".encode())
+    monkeypatch.chdir(tmp_path)
+    return xen
+
+
+def words_to_create(tmp_path: Path, *more: str) -> list[str]:
+    return ["guest", "create", "web1", "--ssh-key", str(tmp_path / "key.pub"), "--disk", "256M", *more]
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict) and found["schema"] == 1
+    return found
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+# ------------------------------------------------------------------------------------------------- create
+
+
+def test_create(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    text = said(capsys)
+    assert "[1/1] create web1" in text and "`ssh root@web1` gets you in" in text
+    assert "web1 is there: pvh, 512M, 1 processor, 256M, trixie, 172.20.216.2;" in text
+    guest = records.read(xen.host, "web1")
+    assert (guest.memory, guest.vcpus, guest.isolate) == (512, 1, True) and "web1" in xen.running
+
+
+def test_create_as_a_document(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--no-start", "--no-isolate", "--autostart", "--memory", "1G", "--vcpus", "2", "--type", "pv"]
+    assert run([*words_to_create(tmp_path, *words), "--json"]) == Exit.DONE
+    found = document(capsys)
+    assert (found["result"], found["started"]) == ("created", False)
+    assert (found["guest"]["memory"], found["guest"]["kind"], found["guest"]["ipv4"]) == (
+        1024,
+        "pv",
+        "172.20.216.2",
+    )
+    assert xen.running == {} and records.auto_link("web1").name in xen.host.names("/etc/xen/auto")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--memory", "5"], "cannot use --memory '5': "),
+        (["--vcpus", "0"], "cannot use --vcpus '0': "),
+        (["--disk", "1K"], "cannot use --disk '1K': "),
+        (["--release", "woody"], "cannot use --release 'woody': "),
+        (["--mirror", "ftp://x"], "cannot use --mirror 'ftp://x': "),
+        (["--image", "/a,b"], "cannot use --image '/a,b': "),
+        (["--image", "x", "--release", "trixie"], "--image and --release contradict each other"),
+        (["--ssh-key", "/none"], "cannot read /none: No such file"),
+        (["--type", "hvm"], "'hvm' is not one of"),
+    ],
+)
+def test_a_wrong_word_changes_nothing(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    before = tree(xen.host.root)
+    assert run(words_to_create(tmp_path, *words)) == Exit.FAILED
+    assert message in said(capsys)
+    assert tree(xen.host.root) == before
+
+
+def test_names_and_keys_are_needed(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["guest", "create", "../etc", "--ssh-key", str(tmp_path / "key.pub")]) == Exit.FAILED
+    assert "cannot use the name '../etc'" in said(capsys)
+    assert run(["guest", "create", "web1"]) == Exit.FAILED
+    assert "nobody could log in to it hint: give --ssh-key" in said(capsys)
+    (tmp_path / "root" / str(tmp_path / "key.pub").lstrip("/")).write_text(
+        "-----BEGIN OPENSSH PRIVATE KEY-----"
+    )
+    assert run(words_to_create(tmp_path)) == Exit.FAILED
+    assert "this is a private key" in said(capsys)
+
+
+def test_a_release_that_can_not_be_guest(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    xen.host.write("/etc/os-release", b"ID=debian\nVERSION_CODENAME=sid\n")
+    assert run(words_to_create(tmp_path)) == Exit.FAILED
+    assert "this machine's own is sid hint: give --release" in said(capsys)
+
+
+def test_an_image_that_is_there_needs_no_mirror(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words_to_create(tmp_path, "--mirror", "http://mirror.example.org/debian")) == Exit.DONE
+    assert "--mirror has no say" in said(capsys)
+
+
+def test_a_machine_that_is_not_converted(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    xen.host.remove(effective.PATH)
+    assert run([*words_to_create(tmp_path), "--json"]) == Exit.FAILED
+    assert "not converted" in document(capsys)["error"]
+
+
+def test_a_failed_start_is_taken_back(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tree(xen.host.root)
+    xen.answers["xl create"] = Result(1, "", "libxl: error: a.c:1:f: script: no table\n")
+    assert run([*words_to_create(tmp_path), "--json"]) == Exit.PUT_BACK
+    found = document(capsys)
+    assert "xl says: no table; everything was taken back" in found["error"] and found["status"] == 3
+    assert tree(xen.host.root) == before
+
+
+def test_ctrl_c(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = tree(xen.host.root)
+    with monkeypatch.context() as patch:
+        patch.setattr("xenable.guests.seed.tar_seed", interrupt)
+        assert run(words_to_create(tmp_path)) == Exit.PUT_BACK
+    assert "cannot create the guest web1: interrupted; everything was taken back" in said(capsys)
+    assert tree(xen.host.root) == before
+    monkeypatch.setattr(lifecycle, "stop", interrupt)
+    assert run(["guest", "stop", "web1"]) == 130
+    assert "interrupted; `xenable guest list`" in said(capsys)
+
+
+def test_what_a_kill_left_is_said(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    before = tree(xen.host.root)
+    with monkeypatch.context() as patch:
+        patch.setattr(create, "take_back", lambda host, claim: None)
+        patch.setattr("xenable.guests.xlcfg.render", lambda guest: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run(words_to_create(tmp_path))
+    capsys.readouterr()
+    alive(xen.host, os.getpid(), 101)
+    assert run(["guest", "list"]) == Exit.DONE
+    streams = capsys.readouterr()
+    assert "the creation of web1 had been cut off" in " ".join(streams.err.split())
+    assert streams.out.startswith("There are no guests.")
+    assert tree(xen.host.root) == before
+
+
+# -------------------------------------------------------------------------------------------------- others
+
+
+def test_the_life_of_a_guest(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    capsys.readouterr()
+    for words, result in (
+        (["start", "web1"], "running"),
+        (["reboot", "web1"], "rebooting"),
+        (["stop", "web1"], "stopped"),
+        (["stop", "web1"], "not-running"),
+        (["start", "web1"], "started"),
+        (["autostart", "web1", "on"], "autostart-on"),
+        (["autostart", "web1", "off"], "autostart-off"),
+        (["resize", "web1", "--memory", "1G"], "resized"),
+        (["export", "--libvirt", "web1"], "exported"),
+        (["remove", "web1", "--yes", "--force"], "removed"),
+    ):
+        assert run(["guest", *words, "--json"]) == Exit.DONE, words
+        found = document(capsys)
+        assert found["result"] == result
+        assert found.get("name", found.get("guest", {}).get("name")) == "web1"
+    assert records.names(xen.host) == () and xen.running == {}
+
+
+def test_resize_says_when(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    capsys.readouterr()
+    assert run(["guest", "resize", "web1"]) == Exit.FAILED
+    assert "--memory, --vcpus or --disk is needed" in said(capsys)
+    assert run(["guest", "resize", "web1", "--vcpus", "3"]) == Exit.DONE
+    text = said(capsys)
+    assert "web1 is now: pvh, 512M, 3 processors" in text and "guest stop web1, then start" in text
+    assert run(["guest", "resize", "web1", "--disk", "300M", "--json"]) == Exit.FAILED
+    assert "while the guest runs" in document(capsys)["error"]
+
+
+def test_export(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    capsys.readouterr()
+    before = tree(xen.host.root)
+    assert run(["guest", "export", "--libvirt", "web1"]) == Exit.DONE
+    streams = capsys.readouterr()
+    assert streams.out == domain_xml(records.read(xen.host, "web1")) and streams.err == ""
+    assert run(["guest", "export", "web1", "--libvirt", "--json"]) == Exit.DONE
+    assert document(capsys)["xml"] == streams.out
+    assert tree(xen.host.root) == before
+
+
+def test_export_needs_a_format(xen: Xen, capsys: pytest.CaptureFixture[str]) -> None:
+    # Before the guest is looked for: there is none.
+    assert run(["guest", "export", "web1"]) == Exit.FAILED
+    text = said(capsys)
+    assert "the format is needed; the one that there is: --libvirt" in text
+    assert "`xenable guest export --help` lists" in text
+    assert run(["guest", "export", "web1", "--json"]) == Exit.FAILED
+    assert "--libvirt" in document(capsys)["error"]
+    assert run(["guest", "export", "--libvirt", "web1"]) == Exit.FAILED
+    assert "Xenable made none of that name" in said(capsys)
+
+
+def test_list(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    capsys.readouterr()
+    assert run(["guest", "list"]) == Exit.DONE
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.startswith("Name") and row.startswith("web1         running   pvh    512M")
+    assert run(["guest", "list", "--json"]) == Exit.DONE
+    (only,) = document(capsys)["guests"]
+    assert (only["name"], only["state"], only["addresses"][0]) == ("web1", "running", "172.20.216.2")
+
+
+def test_remove_asks(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(words_to_create(tmp_path, "--no-start")) == Exit.DONE
+    typed = io.StringIO("n\ny\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert run(["guest", "remove", "web1"]) == Exit.FAILED
+    assert "Remove web1 and all that is on its disk? [y/N]" in said(capsys)
+    assert records.names(xen.host) == ("web1",)
+    assert run(["guest", "remove", "web1"]) == Exit.DONE
+    assert records.names(xen.host) == ()
+
+
+@pytest.mark.parametrize("name", STATE_CHANGES)
+def test_root_rights_are_needed(
+    xen: Xen, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    more = {"autostart": ["on"], "resize": ["--memory", "1G"]}
+    assert run(["guest", name, "web1", *more.get(name, [])]) == Exit.FAILED
+    text = said(capsys)
+    assert "root rights are needed" in text and f"hint: sudo xenable guest {name}" in text
+    assert xen.calls == []
+
+
+def test_the_list_needs_no_root_rights(
+    xen: Xen, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert run(["guest", "list"]) == Exit.DONE
+    assert run(["guest"]) in (0, 1, 2)
+
+
+# ------------------------------------------------------------------------------------------------- revert
+
+
+@pytest.fixture
+def converted(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A conversion; returns what was done to it."""
+    done: list[str] = []
+
+    def revert(host: Host, listener: Any) -> tuple[str, ...]:
+        done.append(f"revert with {len(records.names(host))} guests")
+        return ()
+
+    now = TrialStatus(state=Status.NATIVE, reason="none", running="native", next_boot="native", versions={})
+    monkeypatch.setattr(convert, "begun", lambda host: True)
+    monkeypatch.setattr(convert, "obstacles", lambda host: ())
+    monkeypatch.setattr(convert, "revert", revert)
+    monkeypatch.setattr(trial, "status", lambda host: now)
+    return done
+
+
+def test_revert_refuses_while_there_are_guests(
+    xen: Xen, tmp_path: Path, converted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    capsys.readouterr()
+    assert run(["revert", "--yes", "--force"]) == Exit.FAILED
+    text = said(capsys)
+    assert "there are guests on this machine: web1" in text and "--remove-guests" in text
+    assert converted == [] and records.names(xen.host) == ("web1",)
+
+
+def test_revert_removes_guests_first(
+    xen: Xen, tmp_path: Path, converted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    capsys.readouterr()
+    assert run(["revert", "--yes", "--remove-guests"]) == Exit.DONE
+    assert "[1/1] remove guests and images" in said(capsys)
+    assert converted == ["revert with 0 guests"] and xen.running == {}
+    assert not xen.host.exists("/var/lib/xenable/images")
+
+
+def test_revert_says_that_images_stay(
+    xen: Xen, converted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["revert", "--yes"]) == Exit.DONE
+    assert "stay in /var/lib/xenable/images; --remove-guests removes them too" in said(capsys)
+    assert converted == ["revert with 0 guests"]
+
+
+def test_revert_asks_for_both_at_once(
+    xen: Xen,
+    tmp_path: Path,
+    converted: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    typed = io.StringIO("n\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert run(["revert", "--remove-guests"]) == Exit.FAILED
+    assert "Remove web1 with all that is on their disks, and turn this machine back" in said(capsys)
+    assert converted == [] and records.names(xen.host) == ("web1",)
+
+
+def test_guests_stay_when_a_revert_is_refused(
+    xen: Xen,
+    tmp_path: Path,
+    converted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    monkeypatch.setattr(convert, "obstacles", lambda host: (Obstacle(what="/etc/a was edited"),))
+    assert run(["revert", "--yes", "--remove-guests"]) == Exit.FAILED
+    assert converted == [] and records.names(xen.host) == ("web1",)
+
+
+def test_guests_that_can_not_be_removed_stop_a_revert(
+    xen: Xen, tmp_path: Path, converted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise XenableError("cannot remove web1")
+
+    monkeypatch.setattr(lifecycle, "remove", fail)
+    assert run(["revert", "--yes", "--remove-guests"]) == Exit.FAILED
+    assert converted == []

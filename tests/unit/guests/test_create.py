@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest is made whole or not at all, whatever fails, and whenever it is interrupted or killed."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.guests.machine import (
+    BASE,
+    DIRECTORY,
+    ELSEWHERE,
+    KEY,
+    NET,
+    PLACES,
+    THIN,
+    Xen,
+    alive,
+    make_xen,
+    quiet,
+    state,
+    tree,
+)
+from xenable.errors import Exit, XenableError
+from xenable.guests import claims, create, images, records, storage
+from xenable.guests.create import Request
+from xenable.guests.model import Boot, Format, Kind, Seed
+from xenable.guests.storage import Storage, StorageKind
+from xenable.host import CommandError, Host, Result
+from xenable.network.effective import Mode
+
+CHANGES = ("write", "rename", "make_folder", "symlink", "chmod", "link_or_copy", "run", "remove")
+REQUEST = Request(
+    name="web1", kind=Kind.PV, memory=512, vcpus=1, disk_bytes=32 << 20, keys=(KEY,), release="trixie",
+    isolate=False, autostart=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
+    return make_xen(tmp_path, monkeypatch)
+
+
+class Killed(BaseException):
+    """kill -9: nobody catches it."""
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, number: int, error: Callable[[], BaseException]) -> list[str]:
+    """Let the act of that number fail, of those that change something; returns what was done."""
+    done: list[str] = []
+
+    def wrap(name: str) -> None:
+        whole = getattr(Host, name)
+
+        def act(*args: Any, **options: Any) -> Any:
+            reading = name == "run" and list(args[1])[:2] in (["xl", "list"], ["xl", "info"])
+            if not reading:
+                done.append(f"{name} {args[1]}")
+                if len(done) == number:
+                    raise error()
+            return whole(*args, **options)
+
+        monkeypatch.setattr(Host, name, act)
+
+    for name in CHANGES:
+        wrap(name)
+    return done
+
+
+def no_space() -> XenableError:
+    return XenableError("cannot write: No space left on device", hint="free some")
+
+
+# ------------------------------------------------------------------------------------------------- success
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_guest_is_there_as_a_whole(xen: Xen, place: Storage) -> None:
+    guest = create.create(xen.host, REQUEST, place, NET, quiet)
+    host = xen.host
+    assert records.read(host, "web1") == guest
+    assert xen.running == {"web1": guest.uuid}
+    assert (guest.ipv4, guest.ipv6) == ("172.20.216.2", "fd12:3456:789a:d8::2")
+    assert f'uuid = "{guest.uuid}"' in host.text("/etc/xen/web1.cfg")
+    assert host.link_target("/etc/xen/auto/web1.cfg") == "../web1.cfg"
+    assert "172.20.216.2 web1.xen.internal web1" in host.text("/etc/hosts")
+    assert host.exists("/var/lib/xenable/guests/web1/open")
+    assert not [name for name in host.names("/var/lib/xenable/guests") if name.startswith(".")]
+    if place.kind is StorageKind.THIN:
+        assert guest.disk == "/dev/vg/xenable-web1" and xen.volumes["vg/xenable-web1"] == 32 << 20
+        assert guest.format is Format.BLOCK
+    else:
+        assert guest.disk == f"{place.folder}/web1/disk.qcow2"
+        info = host.stat(guest.disk)
+        assert info is not None and info.st_mode & 0o777 == 0o600
+    with tarfile.open(host.path(guest.seed)) as seed:
+        keys = seed.extractfile("root/.ssh/authorized_keys")
+        assert keys is not None and keys.read().decode() == f"{KEY}\n"
+
+
+def test_pv_with_a_kernel_that_grub_can_not_unpack_is_booted_directly(xen: Xen) -> None:
+    guest = create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert guest.boot is Boot.DIRECT
+    assert xen.host.read(guest.kernel) == b"kernel" and xen.host.read(guest.initrd) == b"initrd"
+    pvh = create.create(xen.host, replace(REQUEST, name="web2", kind=Kind.PVH), DIRECTORY, NET, quiet)
+    assert pvh.boot is Boot.GRUB and pvh.ipv4 == "172.20.216.3"
+    images.write_base(xen.host, replace(BASE, compression="xz"))
+    by_grub = create.create(xen.host, replace(REQUEST, name="web3"), DIRECTORY, NET, quiet)
+    assert by_grub.boot is Boot.GRUB and by_grub.kernel == ""
+
+
+def test_without_a_start_it_works_natively(xen: Xen) -> None:
+    xen.host.remove("/proc/xen/capabilities")
+    guest = create.create(xen.host, replace(REQUEST, start=False), DIRECTORY, NET, quiet)
+    assert records.names(xen.host) == ("web1",) and not xen.said("xl")
+    with pytest.raises(XenableError, match=r"cannot create the guest web2: this machine does not run under"):
+        create.create(xen.host, replace(REQUEST, name="web2"), DIRECTORY, NET, quiet)
+    assert guest.release == "trixie"
+
+
+def test_a_guest_on_a_bridge_has_no_address_of_ours(xen: Xen) -> None:
+    net = replace(NET, mode=Mode.BRIDGE, bridge="br0")
+    guest = create.create(xen.host, REQUEST, DIRECTORY, net, quiet)
+    assert (guest.ipv4, guest.ipv6, guest.bridge) == ("", "", "br0")
+    assert xen.host.text("/etc/hosts") == "127.0.0.1 localhost\n"
+    assert "bridge=br0" in xen.host.text("/etc/xen/web1.cfg")
+
+
+def test_a_cloud_image_gets_a_nocloud_seed(xen: Xen) -> None:
+    image = xen.host.path("/root/debian.qcow2")
+    image.parent.mkdir()
+    image.write_bytes(b"QFI")
+    xen.answers["qemu-img info"] = Result(0, '{"format": "qcow2", "virtual-size": 4096}', "")
+    request = replace(REQUEST, release="", image=Path("/root/debian.qcow2"), kind=Kind.PVH)
+    guest = create.create(xen.host, request, DIRECTORY, NET, quiet)
+    assert guest.seed_kind is Seed.NOCLOUD and guest.release == "debian.qcow2"
+    (made,) = [call for call in xen.said("qemu-img convert") if call[-2].startswith("json:")]
+    assert '"label": "CIDATA"' in made[-2] and '"floppy": true' in made[-2]
+    assert xen.host.names(records.folder("web1")) == ("disk.qcow2", "guest.json", "open", "seed.img")
+
+
+# ------------------------------------------------------------------------------------------------- refusals
+
+
+def test_refusals_change_nothing(xen: Xen) -> None:
+    create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    xen.host.write("/etc/xen/byhand.cfg", b'name = "byhand"\nvif = ["ip=172.20.216.3"]\n')
+    xen.running["stranger"] = "1" * 36
+    before = state(xen)
+    for name, why in (("web1", "a guest of that name"), ("byhand", "did not write"), ("stranger", "runs")):
+        with pytest.raises(XenableError, match=f"cannot create the guest {name}: .*{why}"):
+            create.create(xen.host, replace(REQUEST, name=name), DIRECTORY, NET, quiet)
+    with pytest.raises(XenableError, match=r"needs \d+ MiB, 4096 MiB for itself .* 4096 MiB are free"):
+        create.create(xen.host, replace(REQUEST, name="big", memory=4096), DIRECTORY, NET, quiet)
+    with pytest.raises(XenableError, match="make a disk of 4M: the image of trixie needs 8M"):
+        create.create(xen.host, replace(REQUEST, name="small", disk_bytes=4 << 20), DIRECTORY, NET, quiet)
+    assert state(xen) == before
+
+
+def test_pvh_needs_hardware(xen: Xen) -> None:
+    assert create.default_kind(xen.host) is Kind.PVH
+    xen.info = xen.info.replace(" hvm hap", "")
+    assert create.default_kind(xen.host) is Kind.PV
+    with pytest.raises(XenableError, match="VT-x or SVM") as caught:
+        create.create(xen.host, replace(REQUEST, kind=Kind.PVH), DIRECTORY, NET, quiet)
+    assert "--type pv" in caught.value.hint
+
+
+def test_no_room(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(xen)
+    monkeypatch.setattr(Host, "free_bytes", lambda host, path: 10 << 20)
+    with pytest.raises(XenableError, match="/var/lib/xenable/guests has 10 MiB free, and 64 MiB are needed"):
+        create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    xen.answers["lvs"] = Result(
+        0, '{"report": [{"lv": [{"lv_attr": "twi", "data_percent": "99.9", "metadata_percent": "1"}]}]}', ""
+    )
+    with pytest.raises(XenableError, match=r"the data of the pool vg/pool is 100 % full"):
+        create.create(xen.host, REQUEST, THIN, NET, quiet)
+    assert state(xen) == before
+
+
+def test_the_loader_is_needed(xen: Xen) -> None:
+    xen.host.remove("/usr/lib/grub-xen/grub-i386-xen_pvh.bin")
+    before = state(xen)
+    with pytest.raises(XenableError, match=r"xen_pvh.bin is missing; everything was taken back") as caught:
+        create.create(xen.host, replace(REQUEST, kind=Kind.PVH), DIRECTORY, NET, quiet)
+    assert "grub-xen-host" in caught.value.hint and state(xen) == before
+
+
+def test_all_addresses_are_known(xen: Xen) -> None:
+    host = xen.host
+    create.create(host, REQUEST, DIRECTORY, NET, quiet)
+    host.write("/etc/xen/byhand.cfg", b'name = "a"\nvif = ["ip=172.20.216.3 fd12::3", "bridge=b"]\n')
+    host.write("/etc/xen/broken.cfg", b"name = = x\n")
+    assert claims.taken_addresses(host) == {IPv4Address("172.20.216.2"), IPv4Address("172.20.216.3")}
+
+
+def test_two_at_once_get_two_addresses(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one is made while the first one is between its claim and its record."""
+    whole = storage.create_disk
+    others: list[str] = []
+
+    def meanwhile(*args: Any) -> Any:
+        if not others:
+            others.append("begun")
+            others.append(create.create(xen.host, replace(REQUEST, name="web2"), DIRECTORY, NET, quiet).ipv4)
+            with pytest.raises(XenableError, match="another xenable is making it"):
+                create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+        return whole(*args)
+
+    monkeypatch.setattr(storage, "create_disk", meanwhile)
+    first = create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert (first.ipv4, others[1]) == ("172.20.216.2", "172.20.216.3")
+    assert claims.sweep(xen.host) == ()
+
+
+# ------------------------------------------------------------------------------------------ taking back
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("error", [no_space, KeyboardInterrupt])
+def test_every_failure_is_taken_back(
+    tmp_path: Path, place: Storage, error: Callable[[], BaseException]
+) -> None:
+    for number in range(1, 100):
+        root = tmp_path / str(number)
+        with pytest.MonkeyPatch.context() as patch:
+            xen = make_xen(root, patch)
+            if place is THIN:
+                # That the base is in the pool already is of no interest here.
+                xen.volumes[f"vg/xenable-base_trixie-amd64_{BASE.uuid[:8]}"] = BASE.bytes
+            before = state(xen)
+            done = fail_at(patch, number, error)
+            try:
+                create.create(xen.host, REQUEST, place, NET, quiet)
+            except XenableError as e:
+                assert len(done) >= number
+                assert state(xen) == before, f"after {done[number - 1]}"
+                assert ("interrupted" in e.message) is (error is KeyboardInterrupt)
+                if any(".creating" in act for act in done):
+                    assert e.status is Exit.PUT_BACK and "everything was taken back" in e.message
+            else:
+                assert len(done) < number
+                break
+    assert number > 12
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_kill_leaves_is_swept(tmp_path: Path, place: Storage) -> None:
+    for number in range(1, 100):
+        root = tmp_path / str(number)
+        with pytest.MonkeyPatch.context() as patch:
+            xen = make_xen(root, patch)
+            if place is THIN:
+                xen.volumes[f"vg/xenable-base_trixie-amd64_{BASE.uuid[:8]}"] = BASE.bytes
+            before = state(xen)
+            with pytest.MonkeyPatch.context() as inner:
+                done = fail_at(inner, number, Killed)
+                inner.setattr(create, "take_back", lambda host, claim: None)
+                try:
+                    create.create(xen.host, REQUEST, place, NET, quiet)
+                except Killed:
+                    pass
+                else:
+                    break
+            # While the process lives, nobody takes from it what it makes.
+            assert claims.sweep(xen.host) == ()
+            alive(xen.host, os.getpid(), 101)
+            swept = claims.sweep(xen.host)
+            assert state(xen) == before, f"after {done[number - 1]}"
+            assert swept in ((), ("web1",)) and claims.sweep(xen.host) == ()
+    assert number > 12
+
+
+def test_a_sweep_that_is_killed_is_finished_by_the_next(tmp_path: Path) -> None:
+    for number in range(1, 100):
+        root = tmp_path / str(number)
+        with pytest.MonkeyPatch.context() as patch:
+            xen = make_xen(root, patch)
+            before = state(xen)
+            with pytest.MonkeyPatch.context() as inner:
+                # All is there, and only the claim was not removed yet.
+                inner.setattr(Host, "remove", lambda host, path: (_ for _ in ()).throw(Killed()))
+                inner.setattr(create, "take_back", lambda host, claim: None)
+                with pytest.raises(Killed):
+                    create.create(xen.host, REQUEST, ELSEWHERE, NET, quiet)
+            alive(xen.host, os.getpid(), 101)
+            with pytest.MonkeyPatch.context() as inner:
+                fail_at(inner, number, Killed)
+                try:
+                    claims.sweep(xen.host)
+                except Killed:
+                    pass
+                else:
+                    break
+            claims.sweep(xen.host)
+            assert state(xen) == before, number
+    assert number > 4
+
+
+def test_a_start_that_fails_says_why(xen: Xen) -> None:
+    before = state(xen)
+    xen.answers["xl create"] = Result(
+        3,
+        "Parsing config from /etc/xen/web1.cfg\n",
+        "libxl: error: libxl_exec.c:117:libxl_report_child_exitstatus: /etc/xen/scripts/vif-xenable online "
+        "[2142] exited with error status 1\n"
+        "libxl: error: libxl_device.c:1319:device_hotplug_child_death_cb: script: the table is missing\n"
+        "libxl: error: libxl_create.c:1862:domcreate_attach_devices: Domain 3:unable to add vif devices\n",
+    )
+    with pytest.raises(XenableError) as caught:
+        create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert caught.value.message == (
+        "cannot start web1: xl says: the table is missing; everything was taken back"
+    )
+    assert state(xen) == before
+
+
+def test_what_can_not_be_taken_back_is_said(xen: Xen) -> None:
+    xen.answers["xl create"] = Result(1, "", "xl: no\n")
+    xen.answers["rm"] = Result(1, "", "rm: Read-only file system\n")
+    with pytest.raises(XenableError, match="xl says: xl: no; then: cannot run rm: rm: Read-only") as caught:
+        create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert caught.value.status is Exit.NOT_PUT_BACK and not isinstance(caught.value, CommandError)
+    del xen.answers["rm"]
+    alive(xen.host, os.getpid(), 101)
+    assert claims.sweep(xen.host) == ("web1",)
+    assert "var/lib/xenable/guests/web1" not in tree(xen.host.root)
+
+
+def test_macs_are_xens_and_differ() -> None:
+    found = {create.new_mac() for _ in range(50)}
+    assert len(found) > 40 and all(mac.startswith("00:16:3e:") and len(mac) == 17 for mac in found)

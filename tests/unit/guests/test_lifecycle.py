@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Starting, stopping, changing and removing guests."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.guests.machine import (
+    BASE,
+    DIRECTORY,
+    ELSEWHERE,
+    KEY,
+    NET,
+    PLACES,
+    SIZE,
+    THIN,
+    Xen,
+    alive,
+    make_xen,
+    quiet,
+    state,
+    tree,
+)
+from xenable.errors import XenableError
+from xenable.guests import claims, create, lifecycle, records, storage, xlcfg
+from xenable.guests.create import Request
+from xenable.guests.model import Kind
+from xenable.guests.storage import Storage
+from xenable.host import Host, Result
+
+REQUEST = Request(
+    name="web1", kind=Kind.PVH, memory=512, vcpus=1, disk_bytes=4 * SIZE, keys=(KEY,), release="trixie",
+    autostart=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
+    return make_xen(tmp_path, monkeypatch)
+
+
+def make(xen: Xen, place: Storage = DIRECTORY, **changes: Any) -> None:
+    create.create(xen.host, replace(REQUEST, **changes), place, NET, quiet)
+    xen.calls.clear()
+
+
+# ------------------------------------------------------------------------------------------ start and stop
+
+
+def test_start_and_stop(xen: Xen) -> None:
+    make(xen)
+    assert lifecycle.start(xen.host, "web1") is False and not xen.said("xl create")
+    assert lifecycle.stop(xen.host, "web1") is True and xen.running == {}
+    assert xen.said("xl shutdown") == [["xl", "shutdown", "-F", "-w", "1"]]
+    assert lifecycle.stop(xen.host, "web1") is False
+    assert lifecycle.start(xen.host, "web1") is True and "web1" in xen.running
+
+
+def test_start_goes_by_the_file(xen: Xen) -> None:
+    make(xen, start=False)
+    path = records.cfg("web1")
+    xen.host.write(path, xen.host.text(path).replace("memory = 512", "memory = 4096").encode())
+    with pytest.raises(XenableError, match=r"web1 needs .* 4096 MiB are free"):
+        lifecycle.start(xen.host, "web1")
+    assert not xen.said("xl create")
+
+
+def test_a_guest_that_does_not_listen(xen: Xen) -> None:
+    make(xen)
+    xen.answers["xl shutdown"] = Result(124, "", "no answer within 5 s")
+    with pytest.raises(XenableError, match="did not shut down within 5 s") as caught:
+        lifecycle.stop(xen.host, "web1", seconds=5)
+    assert "--force" in caught.value.hint and "web1" in xen.running
+    assert lifecycle.stop(xen.host, "web1", seconds=5, force=True) is True
+    assert xen.said("xl destroy") == [["xl", "destroy", "1"]] and xen.running == {}
+
+
+def test_guests_that_others_made(xen: Xen) -> None:
+    xen.host.write(
+        "/etc/xen/file.cfg",
+        b'name = "byhand"\nuuid = "0d9a3b0e-6a5e-4c1f-9d3b-2f6f0c1a7e55"\nmemory = 256\n',
+    )
+    xen.host.write("/etc/xen/broken.cfg", b"name = = 1\n")
+    assert lifecycle.start(xen.host, "byhand") is True
+    assert xen.said("xl create") == [["xl", "create", "/etc/xen/file.cfg"]]
+    assert lifecycle.autostart(xen.host, "byhand", True) is True
+    assert xen.host.link_target("/etc/xen/auto/file.cfg") == "../file.cfg"
+    assert lifecycle.autostart(xen.host, "byhand", True) is False
+    assert lifecycle.stop(xen.host, "byhand") is True
+    with pytest.raises(XenableError, match="Xenable did not make it"):
+        lifecycle.remove(xen.host, "byhand", force=True)
+    assert lifecycle.autostart(xen.host, "byhand", False) is True
+    assert xen.host.names("/etc/xen/auto") == ()
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "reboot", "console", "remove", "resize", "autostart"])
+def test_no_such_guest(xen: Xen, verb: str) -> None:
+    words: dict[str, Any] = {"resize": {"memory": 1024}, "autostart": {"on": True}}
+    with pytest.raises(XenableError, match="cannot find the guest none"):
+        getattr(lifecycle, verb)(xen.host, "none", **words.get(verb, {}))
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "reboot", "console"])
+def test_natively_nothing_runs(xen: Xen, verb: str) -> None:
+    make(xen, start=False)
+    xen.host.remove("/proc/xen/capabilities")
+    with pytest.raises(XenableError, match="does not run under Xen"):
+        getattr(lifecycle, verb)(xen.host, "web1")
+
+
+def test_reboot_and_console(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(xen)
+    lifecycle.reboot(xen.host, "web1")
+    assert xen.said("xl reboot") == [["xl", "reboot", "-F", "1"]]
+    became: list[Any] = []
+    monkeypatch.setattr(os, "execvpe", lambda *words: became.append(words))
+    monkeypatch.setattr(Host, "live", True)
+    lifecycle.console(xen.host, "web1")
+    assert became[0][:2] == ("xl", ["xl", "console", "1"])
+    lifecycle.stop(xen.host, "web1")
+    for verb in ("reboot", "console"):
+        with pytest.raises(XenableError, match="it does not run"):
+            getattr(lifecycle, verb)(xen.host, "web1")
+
+
+# ------------------------------------------------------------------------------------------------ change
+
+
+def test_resize_changes_only_its_lines(xen: Xen) -> None:
+    make(xen, kind=Kind.PV)
+    path = records.cfg("web1")
+    edited = (
+        xen.host.text(path).replace("memory = 512", "  memory=512 # was less").replace("vcpus = 1\n", "")
+    )
+    xen.host.write(path, (edited + "cpus = '2-3'\n").encode())
+    xen.calls.clear()
+    with pytest.raises(XenableError, match="while the guest runs"):
+        lifecycle.resize(xen.host, "web1", memory=1024, disk=5 * SIZE)
+    assert xen.host.text(path) == edited + "cpus = '2-3'\n"
+    guest, later = lifecycle.resize(xen.host, "web1", memory=1024, vcpus=2)
+    assert later and (guest.memory, guest.vcpus) == (1024, 2)
+    wanted = edited.replace("  memory=512 # was less", "  memory=1024 # was less")
+    assert xen.host.text(path) == wanted + "cpus = '2-3'\nvcpus = 2\n"
+    assert records.read(xen.host, "web1") == guest
+    lifecycle.stop(xen.host, "web1")
+    guest, later = lifecycle.resize(xen.host, "web1", disk=5 * SIZE)
+    assert not later and records.read(xen.host, "web1").disk_bytes == 5 * SIZE == guest.disk_bytes
+
+
+def test_a_change_that_would_contradict(xen: Xen) -> None:
+    for text, why in (
+        ("memory = 512\nmaxmem = 600\n", "a maximum of 600 is set"),
+        ("memory = 512; memory = 3\n", "only you can change"),
+    ):
+        with pytest.raises(XenableError, match=why):
+            lifecycle.change_cfg(text, {"memory": 1024}, "/etc/xen/a.cfg")
+
+
+PIECES = st.sampled_from(
+    [
+        'name = "a"',
+        "memory = 1",
+        "  memory =  0x10  # c",
+        "vcpus=2;",
+        "# memory = 3",
+        "extra = 'memory = 4'",
+        "",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=8), st.integers(1, 9999), st.integers(1, 128), st.booleans())
+def test_a_changed_file_says_the_new_numbers_and_the_rest_stays(
+    lines: list[str], memory: int, vcpus: int, end: bool
+) -> None:
+    text = "\n".join(lines) + ("\n" if end else "")
+    changed = lifecycle.change_cfg(text, {"memory": memory, "vcpus": vcpus}, "a.cfg")
+    found = xlcfg.summary(changed)
+    assert (found.memory, found.vcpus) == (memory, vcpus)
+    kept = [line for line in lines if not line.strip().startswith(("memory", "vcpus"))]
+    assert [line for line in changed.split("\n") if line in kept and line] == [line for line in kept if line]
+    assert changed == lifecycle.change_cfg(changed, {"memory": memory, "vcpus": vcpus}, "a.cfg")
+
+
+# ------------------------------------------------------------------------------------------------ remove
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_remove_leaves_nothing(xen: Xen, place: Storage) -> None:
+    before = state(xen)
+    make(xen, place)
+    with pytest.raises(XenableError, match="cannot remove web1: it runs"):
+        lifecycle.remove(xen.host, "web1")
+    assert "web1" in xen.running
+    lifecycle.remove(xen.host, "web1", force=True)
+    assert state(xen) == before
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_removal_that_is_cut_off_is_finished_by_the_next(tmp_path: Path, place: Storage) -> None:
+    class Killed(BaseException):
+        pass
+
+    for number in range(1, 60):
+        with pytest.MonkeyPatch.context() as patch:
+            xen = make_xen(tmp_path / str(number), patch)
+            before = state(xen)
+            make(xen, place)
+            acts: list[str] = []
+
+            def wrap(patch: pytest.MonkeyPatch, name: str, acts: list[str], last: int) -> None:
+                whole = getattr(Host, name)
+
+                def act(*args: Any, **options: Any) -> Any:
+                    acts.append(name)
+                    if len(acts) == last:
+                        raise Killed
+                    return whole(*args, **options)
+
+                patch.setattr(Host, name, act)
+
+            with pytest.MonkeyPatch.context() as inner:
+                for name in ("write", "remove", "rename", "run"):
+                    wrap(inner, name, acts, number)
+                try:
+                    lifecycle.remove(xen.host, "web1", force=True)
+                except Killed:
+                    done = False
+                else:
+                    done = True
+            claims.sweep(xen.host)
+            if "web1" in records.names(xen.host):
+                lifecycle.remove(xen.host, "web1", force=True)
+            assert state(xen) == before, number
+            if done:
+                break
+    assert number > 6
+
+
+def test_a_folder_that_is_half_removed_is_no_guest(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rm was killed when the record was gone already, and other files were not."""
+    before = state(xen)
+    make(xen, start=False)
+
+    class Killed(BaseException):
+        pass
+
+    def half(words: list[str]) -> Result:
+        (xen.host.path(words[-1]) / "guest.json").unlink()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(xen, "do_rm", half)
+        with pytest.raises(Killed):
+            lifecycle.remove(xen.host, "web1")
+    claims.sweep(xen.host)
+    assert state(xen) == before
+
+
+def test_remove_all_takes_images_and_folders_too(xen: Xen) -> None:
+    for number, place in enumerate(PLACES, 1):
+        make(xen, place, name=f"web{number}")
+    assert lifecycle.guests_present(xen.host) == ("web1", "web2", "web3")
+    assert lifecycle.remove_all(xen.host, THIN, quiet) == ("web1", "web2", "web3")
+    assert lifecycle.guests_present(xen.host) == () and xen.running == {}
+    assert set(xen.volumes) == {"vg/pool"}
+    left = [name for name in tree(xen.host.root) if name.startswith(("var/lib/xenable/", "etc/xen/"))]
+    assert left == ["etc/xen/auto"]
+    assert lifecycle.remove_all(xen.host, ELSEWHERE, quiet) == ()
+    assert not xen.host.exists("/srv/disks")
+
+
+def test_remove_all_leaves_what_others_put_there(xen: Xen) -> None:
+    xen.host.write("/srv/disks/mine.raw", b"x")
+    xen.host.write("/var/lib/xenable/guests/notes", b"x")
+    lifecycle.remove_all(xen.host, ELSEWHERE, quiet)
+    assert xen.host.exists("/srv/disks/mine.raw") and xen.host.exists("/var/lib/xenable/guests/notes")
+
+
+def test_half_made_guests_count_as_guests(xen: Xen) -> None:
+    claim = claims.Claim(
+        name="half", uuid="u" * 36, ipv4="", pid=1, began="1 boot", folder="/var/lib/xenable/guests/half",
+        volume="",
+    )  # fmt: skip
+    import json
+    from dataclasses import asdict
+
+    xen.host.write(claims.claim_path("half"), json.dumps(asdict(claim)).encode())
+    assert lifecycle.guests_present(xen.host) == ("half",)
+    alive(xen.host, 1, 7)
+    assert claims.sweep(xen.host) == ("half",)
+    assert lifecycle.guests_present(xen.host) == ()
+
+
+def test_a_description(xen: Xen) -> None:
+    make(xen, place=DIRECTORY, vcpus=2)
+    guest = records.read(xen.host, "web1")
+    assert lifecycle.describe(guest) == "pvh, 512M, 2 processors, 32M, trixie"
+    assert storage.folder_of(DIRECTORY, "web1") == Path("/var/lib/xenable/guests/web1")
+    assert BASE.ours

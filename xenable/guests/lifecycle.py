@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Start, stop, reboot, reach, change and remove guests that are there.
+
+Starting, stopping and the console work for every guest that xl knows; the rest is for those that Xenable
+made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from xenable.datafiles import data_file
+from xenable.errors import XenableError
+from xenable.guests import claims, create, images, records, storage, words, xl, xlcfg
+from xenable.guests.model import Format, Guest
+from xenable.guests.records import GUESTS, IMAGES
+from xenable.guests.storage import Disk, Storage, StorageKind
+from xenable.guests.xl import Domain
+from xenable.host import Host
+from xenable.model import Progress
+from xenable.network import names
+
+STOP_SECONDS = 90
+"""A guest's own services get 90 s to end, by systemd's default."""
+
+
+# ------------------------------------------------------------------------------------------ start and stop
+
+
+def find_cfg(host: Host, name: str) -> Path:
+    """The configuration of a guest, by whomever. Errors: XenableError when there is none."""
+    if host.exists(records.cfg(name)):
+        return records.cfg(name)
+    for file in host.names(records.CFGS):
+        if file.endswith(".cfg"):
+            with contextlib.suppress(XenableError):
+                if xlcfg.summary(host.text(records.CFGS / file), file).name == name:
+                    return records.CFGS / file
+    raise XenableError(
+        f"cannot find the guest {name}: no file in {records.CFGS} is about it",
+        hint="`xenable guest list` names all guests",
+    )
+
+
+def start(host: Host, name: str) -> bool:
+    """Start a guest; False when it runs already. Errors: XenableError with xl's reason."""
+    xl.need_dom0(host, f"start {name}")
+    path = find_cfg(host, name)
+    if xl.find(host, name) is not None:
+        return False
+    if host.exists(records.record(name)):
+        # The file is what counts for xl: it may have been edited.
+        found = xlcfg.summary(host.text(path), str(path))
+        guest = records.read(host, name)
+        info = host.run(["xl", "info"]).stdout
+        create.check_memory(
+            info, replace(guest, memory=found.memory or guest.memory, vcpus=found.vcpus or guest.vcpus)
+        )
+    xl.run(host, ["create", str(path)], f"start {name}", timeout=300)
+    return True
+
+
+def stop(host: Host, name: str, *, seconds: int = STOP_SECONDS, force: bool = False) -> bool:
+    """Shut a guest down and wait; False when it does not run. With force, its power goes after that time.
+
+    Errors: XenableError when it is still there.
+    """
+    domain = _running(host, name, "stop")
+    if domain is None:
+        return False
+    # -F: to a guest that does not listen to Xen, as an HVM one without drivers, the power button.
+    done = host.run(["xl", "shutdown", "-F", "-w", str(domain.id)], check=False, timeout=seconds)
+    if done.code == 0:
+        return True
+    if not force:
+        why = f"it did not shut down within {seconds} s" if done.code == 124 else xl.reason(done)
+        raise XenableError(
+            f"cannot stop {name}: {why}",
+            hint=f"sudo xenable guest console {name} shows what it does; --force takes its power away",
+        )
+    destroy(host, domain)
+    return True
+
+
+def destroy(host: Host, domain: Domain) -> None:
+    """Take a guest's power away. Errors: XenableError."""
+    xl.run(host, ["destroy", str(domain.id)], f"stop {domain.name}")
+
+
+def reboot(host: Host, name: str) -> None:
+    """Ask a guest to reboot. Errors: XenableError when it does not run, or does not listen."""
+    domain = _running(host, name, "reboot")
+    if domain is None:
+        raise XenableError(f"cannot reboot {name}: it does not run", hint=f"sudo xenable guest start {name}")
+    xl.run(host, ["reboot", "-F", str(domain.id)], f"reboot {name}")
+
+
+def console(host: Host, name: str) -> None:
+    """Become `xl console`; does not return. Errors: XenableError when the guest does not run."""
+    domain = _running(host, name, "show the console")
+    if domain is None:
+        raise XenableError(
+            f"cannot show the console of {name}: it does not run", hint=f"sudo xenable guest start {name}"
+        )
+    host.replace_process(["xl", "console", str(domain.id)])
+
+
+def _running(host: Host, name: str, verb: str) -> Domain | None:
+    """The guest's domain. Errors: XenableError when there is no guest of that name at all."""
+    xl.need_dom0(host, f"{verb} {name}")
+    domain = xl.find(host, name)
+    if domain is None:
+        find_cfg(host, name)
+    return domain
+
+
+# ------------------------------------------------------------------------------------------------ change
+
+
+def autostart(host: Host, name: str, on: bool) -> bool:
+    """Whether xendomains starts a guest with dom0; False when that is so already. Errors: XenableError."""
+    path = find_cfg(host, name)
+    link = records.AUTO / path.name
+    if host.exists(link) == on:
+        return False
+    if on:
+        host.make_folder(records.AUTO)
+        host.symlink(link, f"../{path.name}")
+    else:
+        host.remove(link)
+    return True
+
+
+def resize(
+    host: Host, name: str, *, memory: int | None = None, vcpus: int | None = None, disk: int | None = None
+) -> tuple[Guest, bool]:
+    """Change memory (MiB), processors, or length of the disk (bytes); what is None stays.
+
+    Returns the guest as it is then, and whether it has to be stopped and started for that. A reboot from
+    within is not enough: xl takes the configuration that it started the guest with.
+    Errors: XenableError, with nothing changed but perhaps the disk's length.
+    """
+    with host.lock_folder(GUESTS):
+        guest = records.read(host, name)
+        running = xl.is_dom0(host) and xl.find(host, name) is not None
+        path = records.cfg(name)
+        before = host.text(path)
+        changes = {key: value for key, value in (("memory", memory), ("vcpus", vcpus)) if value is not None}
+        after = change_cfg(before, changes, str(path)) if changes else before
+        if disk is not None:
+            held = Disk(path=guest.disk, format=guest.format, bytes=guest.disk_bytes)
+            storage.grow_disk(host, held, disk, running=running)
+        changed = replace(
+            guest,
+            memory=memory if memory is not None else guest.memory,
+            vcpus=vcpus if vcpus is not None else guest.vcpus,
+            disk_bytes=disk if disk is not None else guest.disk_bytes,
+        )
+        if after != before:
+            host.write(path, after.encode())
+        if changed != guest:
+            records.write(host, changed)
+    return changed, running and (changed != guest or after != before)
+
+
+def change_cfg(text: str, changes: Mapping[str, int], where: str) -> str:
+    """An xl.cfg with numbers set to other values; all else stays as it is, comments and blanks too.
+
+    Errors: XenableError where that is not possible, or would contradict another setting.
+    """
+    for key, value in changes.items():
+        number = r"""["']?[0-9][0-9a-fxA-FX]*["']?"""
+        line = re.compile(rf"^([ \t]*{key}[ \t]*=[ \t]*){number}(?=[ \t]*(?:[#;]|$))", re.MULTILINE)
+        text, count = line.subn(rf"\g<1>{value}", text)
+        if not count:
+            text = text + ("" if text.endswith("\n") or not text else "\n") + f"{key} = {value}\n"
+    found = xlcfg.summary(text, where)
+    settings = xlcfg.parse(text, where)
+    for key, value in changes.items():
+        now = found.memory if key == "memory" else found.vcpus
+        most = settings.get(f"max{'mem' if key == 'memory' else 'vcpus'}")
+        if now != value:
+            raise XenableError(
+                f"cannot set {key} in {where}: it is written there in a way that only you can change",
+                hint=f"edit the file: {key} = {value}",
+            )
+        if isinstance(most, str) and most.isdigit() and int(most) < value:
+            raise XenableError(
+                f"cannot set {key} = {value} in {where}: a maximum of {most} is set there",
+                hint="edit that line first",
+            )
+    return text
+
+
+# ------------------------------------------------------------------------------------------------ remove
+
+
+def remove(host: Host, name: str, *, force: bool = False) -> None:
+    """Remove a guest with all that it has. When it is interrupted, it can be run again, and finishes.
+
+    Errors: XenableError for a guest that runs, without force; for one that Xenable did not make.
+    """
+    guest = _ours(host, name)
+    domain = xl.find(host, name)
+    if domain is not None:
+        if not force:
+            raise XenableError(
+                f"cannot remove {name}: it runs",
+                hint=f"sudo xenable guest stop {name} first; or --force takes its power away",
+            )
+        destroy(host, domain)
+        _sweep_network(host)
+    with host.lock_folder(GUESTS):
+        # First what starts it, last the record, which says where the rest is.
+        host.remove(records.auto_link(name))
+        host.remove(records.cfg(name))
+        claims.forget_name(host, name)
+        storage.remove_disk(host, guest.disk, guest.format)
+        home = records.folder(name)
+        if guest.format is not Format.BLOCK and Path(guest.disk).parent != home:
+            host.remove(Path(guest.disk).parent)
+        gone = GUESTS / f".{name}{claims.REMOVING}"
+        images.discard(host, gone)
+        host.rename(home, gone)
+        images.discard(host, gone)
+
+
+def _ours(host: Host, name: str) -> Guest:
+    if not host.exists(records.record(name)):
+        path = find_cfg(host, name)
+        raise XenableError(
+            f"cannot remove {name}: Xenable did not make it, so its disks are not Xenable's to remove",
+            hint=f"remove what you made, and {path}",
+        )
+    return records.read(host, name)
+
+
+def _sweep_network(host: Host) -> None:
+    """The vif script takes its rules away when an interface goes; this does it where that was not so."""
+    with contextlib.suppress(XenableError):
+        host.run(["sh", str(data_file("network/network")), "sweep"], check=False)
+
+
+def guests_present(host: Host) -> tuple[str, ...]:
+    """Names of the guests that Xenable made, those half made included."""
+    half = {claim.name for claim in claims.claims(host)}
+    return tuple(sorted({*records.names(host), *half}))
+
+
+def remove_image(host: Host, place: Storage, name: str) -> None:
+    """Remove a base image: the next guest of that release makes it anew, of the packages there are then.
+
+    Errors: XenableError while guests' disks stand on it, or while images or guests are made.
+    """
+    with host.lock_folder(IMAGES, wait=False), host.lock_folder(GUESTS):
+        base = next((base for base in images.bases(host) if base.name == name), None)
+        if base is None:
+            raise XenableError(
+                f"cannot remove the image {name}: there is none of that name",
+                hint="`xenable guest images` names them",
+            )
+        making = [claim.name for claim in claims.claims(host)]
+        if making:
+            # Its disk may stand on it already; no record says so yet.
+            raise XenableError(
+                f"cannot remove the image {name}: {', '.join(making)} is being made",
+                hint="wait until it ends",
+            )
+        images.remove_base(host, base)
+        storage.remove_base(host, place, base)
+
+
+def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...]:
+    """Remove every guest and every base image, and the folders of both; returns the guests' names.
+
+    Errors: XenableError; it can be run again, and goes on.
+    """
+    claims.sweep(host)
+    gone = records.names(host)
+    for number, name in enumerate(gone):
+        progress(number / (len(gone) + 1), f"removing {name}")
+        remove(host, name, force=True)
+    progress(len(gone) / (len(gone) + 1), "removing images")
+    for base in images.bases(host):
+        images.remove_base(host, base)
+    storage.remove_bases(host, place)
+    with host.lock_folder(IMAGES):
+        images.sweep(host)
+    for folder in (IMAGES, GUESTS, names.FOLDER):
+        # What else is in there is not ours.
+        if not host.names(folder):
+            host.remove(folder)
+    if place.kind is StorageKind.DIRECTORY and place.folder != GUESTS and not host.names(place.folder):
+        host.remove(place.folder)
+    progress(1.0, "")
+    return gone
+
+
+def describe(guest: Guest) -> str:
+    """What a guest is, in one line: `pvh, 512M, 1 processor, 4G, trixie`."""
+    processors = "1 processor" if guest.vcpus == 1 else f"{guest.vcpus} processors"
+    parts = (guest.kind.value, words.show_size(guest.memory << 20), processors)
+    return ", ".join((*parts, words.show_size(guest.disk_bytes), guest.release))

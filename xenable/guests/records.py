@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where everything of a guest lies, and the records that say which guests there are.
+
+A guest is there when its folder has a guest.json. Names that begin with a dot are work in progress.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xenable.errors import XenableError
+from xenable.guests.model import Guest, from_json, to_json
+from xenable.host import STATE, Host
+
+GUESTS = STATE / "guests"
+IMAGES = STATE / "images"
+CFGS = Path("/etc/xen")
+AUTO = CFGS / "auto"
+"""What xendomains starts with dom0."""
+
+
+def folder(name: str) -> Path:
+    """Record, seed and flags of a guest; its disk too, in the default storage."""
+    return GUESTS / name
+
+
+def cfg(name: str) -> Path:
+    return CFGS / f"{name}.cfg"
+
+
+def auto_link(name: str) -> Path:
+    return AUTO / f"{name}.cfg"
+
+
+def record(name: str) -> Path:
+    return folder(name) / "guest.json"
+
+
+def names(host: Host) -> tuple[str, ...]:
+    """Names of the guests that Xenable made, in order."""
+    found = (name for name in host.names(GUESTS) if not name.startswith("."))
+    return tuple(name for name in found if host.exists(record(name)))
+
+
+def read(host: Host, name: str) -> Guest:
+    """Errors: XenableError when there is no such guest, or its record is damaged."""
+    path = record(name)
+    if not host.exists(path):
+        raise XenableError(
+            f"cannot find the guest {name}: Xenable made none of that name",
+            hint="`xenable guest list` names them",
+        )
+    return from_json(host.read(path).decode("utf-8", "replace"), str(path))
+
+
+def read_all(host: Host) -> tuple[Guest, ...]:
+    """Every guest that Xenable made. Errors: XenableError for a damaged record."""
+    return tuple(read(host, name) for name in names(host))
+
+
+def write(host: Host, guest: Guest, path: Path | None = None) -> None:
+    """Write a record, at its place or, while the guest is made, at another."""
+    host.write(path or record(guest.name), to_json(guest).encode())

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guests' disks: files in a directory, or thin volumes of LVM. Each begins as a copy of a base image.
+
+In a directory a disk is a raw file that shares the base's blocks where the file system can do that
+(reflink); else a qcow2 file that stands on the base; else, without qemu-img, a sparse copy. In a thin pool
+the base is brought in once, and a disk is a snapshot of it. All but the copy cost neither time nor space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from xenable.errors import XenableError
+from xenable.guests.images import Base
+from xenable.guests.model import Format
+from xenable.guests.records import GUESTS
+from xenable.guests.words import show_size
+from xenable.host import CommandError, Host
+
+PREFIX = "xenable-"
+BASE_PREFIX = "xenable-base_"
+"""No guest has an underscore in its name."""
+_VOLUME = re.compile(r"/dev/([A-Za-z0-9_+.][A-Za-z0-9_+.-]*)/(xenable-[A-Za-z0-9_+.-]+)")
+MIB = 1 << 20
+LITTLE = 64 * MIB
+"""Bytes that a disk needs which shares what it begins with."""
+
+
+class StorageKind(StrEnum):
+    DIRECTORY = "directory"
+    THIN = "lvm-thin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    kind: StorageKind
+    folder: Path = GUESTS
+    """DIRECTORY: each guest has a folder in it."""
+    group: str = ""
+    """THIN: volume group and thin pool."""
+    pool: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    path: str
+    format: Format
+    bytes: int
+
+
+def storage_of(setting: str) -> Storage:
+    """The storage that the setting guest-storage means, whose text xenable.config has checked."""
+    if setting.startswith("lvm:"):
+        group, _, pool = setting.removeprefix("lvm:").partition("/")
+        return Storage(kind=StorageKind.THIN, group=group, pool=pool)
+    return Storage(kind=StorageKind.DIRECTORY, folder=Path(setting))
+
+
+def folder_of(storage: Storage, name: str) -> Path | None:
+    """The folder of a guest's disk; None where disks are volumes."""
+    return storage.folder / name if storage.kind is StorageKind.DIRECTORY else None
+
+
+def volume(storage: Storage, name: str) -> str:
+    """Device of a guest's volume."""
+    return f"/dev/{storage.group}/{PREFIX}{name}"
+
+
+# ---------------------------------------------------------------------------------------------- making
+
+
+def check_room(host: Host, storage: Storage, base: Base, size: int) -> None:
+    """Errors: XenableError when the disk is too small for the base, or does not fit for sure."""
+    if size < base.bytes:
+        raise XenableError(
+            f"cannot make a disk of {show_size(size)}: the image of {base.release} needs "
+            f"{show_size(base.bytes)}",
+            hint=f"give --disk {show_size(base.bytes)} or more",
+        )
+    if storage.kind is StorageKind.THIN:
+        _check_pool(host, storage)
+        return
+    above = next(p for p in (storage.folder, *storage.folder.parents) if host.exists(p))
+    free = host.free_bytes(above)
+    need = LITTLE if _has_qemu_img(host) else base.bytes + LITTLE
+    if free is not None and free < need:
+        raise XenableError(
+            f"cannot make a disk: {storage.folder} has {free // MIB} MiB free, and {need // MIB} MiB are "
+            "needed to begin with",
+            hint="free some space, or set `guest-storage` to another place; nothing was changed",
+        )
+
+
+def _check_pool(host: Host, storage: Storage) -> None:
+    fields = "lv_name,lv_attr,data_percent,metadata_percent"
+    found = _lvs(host, f"{storage.group}/{storage.pool}", fields)
+    if not found or not found[0].get("lv_attr", "").startswith("t"):
+        raise XenableError(
+            f"cannot use lvm:{storage.group}/{storage.pool}: it is no thin pool",
+            hint=f"sudo lvcreate --type thin-pool -L SIZE -n {storage.pool} {storage.group} makes one",
+        )
+    for key, what in (("data_percent", "data"), ("metadata_percent", "metadata")):
+        percent = float(found[0].get(key) or 0)
+        if percent > 95:
+            raise XenableError(
+                f"cannot make a disk: the {what} of the pool {storage.group}/{storage.pool} is "
+                f"{percent:.0f} % full",
+                hint=f"sudo lvextend makes {storage.pool} bigger; nothing was changed",
+            )
+
+
+def create_disk(host: Host, storage: Storage, base: Base, name: str, size: int, folder: Path) -> Disk:
+    """Make the disk of a guest from a base image: a file in `folder`, or the volume of that name.
+
+    Errors: XenableError; remove_disk takes away what is there then.
+    """
+    if storage.kind is StorageKind.THIN:
+        return _create_volume(host, storage, base, name, size)
+    path = folder / "disk.raw"
+    if host.clone(base.path, path):
+        host.lengthen(path, size)
+        return Disk(path=str(path), format=Format.RAW, bytes=size)
+    if _has_qemu_img(host):
+        overlay = folder / "disk.qcow2"
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base.path]
+        host.run([*create, overlay, str(size)])
+        return Disk(path=str(overlay), format=Format.QCOW2, bytes=size)
+    host.run(["cp", "--sparse=always", "--reflink=never", "--", base.path, path], timeout=None)
+    host.lengthen(path, size)
+    return Disk(path=str(path), format=Format.RAW, bytes=size)
+
+
+def _create_volume(host: Host, storage: Storage, base: Base, name: str, size: int) -> Disk:
+    origin = _origin(base)
+    group = storage.group
+    if not _lvs(host, f"{group}/{origin}", "lv_name"):
+        _import_base(host, storage, base, origin)
+    target = f"{group}/{PREFIX}{name}"
+    # -kn: a snapshot is else not activated at the next boot.
+    snapshot = ["lvcreate", "-q", "--yes", "-s", "-kn", "-prw", "-n", PREFIX + name]
+    host.run([*snapshot, f"{group}/{origin}"])
+    if size > base.bytes:
+        _extend(host, target, size)
+    return Disk(path=volume(storage, name), format=Format.BLOCK, bytes=size)
+
+
+def _origin(base: Base) -> str:
+    """Name of the volume that an image is in a pool. One that is made anew has another."""
+    return f"{BASE_PREFIX}{base.name}_{base.uuid[:8]}"
+
+
+def _extend(host: Host, target: str, size: int) -> None:
+    """Make a volume so many bytes long; LVM rounds that up to whole extents, which it may have already."""
+    done = host.run(["lvextend", "-q", "-L", f"{size}b", target], check=False)
+    if done.code != 0 and "matches existing size" not in done.stderr:
+        raise CommandError(["lvextend", target], done)
+
+
+def _import_base(host: Host, storage: Storage, base: Base, origin: str) -> None:
+    """Bring an image into the pool; the volume has its name only when it is whole."""
+    group, work = storage.group, f"{origin}_new"
+    if _lvs(host, f"{group}/{work}", "lv_name"):
+        host.run(["lvremove", "-q", "--yes", f"{group}/{work}"])
+    thin = ["lvcreate", "-q", "--yes", "-V", f"{base.bytes}b", "--thinpool", storage.pool]
+    host.run([*thin, "-n", work, group])
+    try:
+        # A new thin volume reads as zeros: what is a hole in the image stays one.
+        copy = ["dd", f"if={base.path}", f"of=/dev/{group}/{work}", "bs=1M", "conv=sparse,nocreat,fsync"]
+        host.run([*copy, "status=none"], timeout=None)
+        host.run(["lvchange", "-q", "-pr", f"{group}/{work}"])
+        host.run(["lvrename", "-q", group, work, origin])
+    except BaseException:
+        host.run(["lvremove", "-q", "--yes", f"{group}/{work}"], check=False)
+        raise
+
+
+def _lvs(host: Host, what: str, fields: str) -> list[dict[str, str]]:
+    """What lvs says of a volume, or of a group's volumes; empty when there is none.
+
+    Errors: XenableError without LVM.
+    """
+    found = host.run(["lvs", "--reportformat", "json", "--units", "b", "-o", fields, what], check=False)
+    if found.code == 127:
+        raise XenableError("cannot use thin volumes: lvs is missing", hint="sudo apt install lvm2")
+    if found.code != 0:
+        return []
+    try:
+        rows = json.loads(found.stdout)["report"][0]["lv"]
+        return [{str(k): str(v) for k, v in row.items()} for row in rows]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+        raise XenableError("cannot read what lvs says about the volumes") from e
+
+
+def _has_qemu_img(host: Host) -> bool:
+    return host.exists("/usr/bin/qemu-img")
+
+
+# ------------------------------------------------------------------------------------- removing, growing
+
+
+def remove_disk(host: Host, path: str, form: Format) -> None:
+    """Remove a disk; nothing happens when it is not there. Errors: XenableError."""
+    if form is not Format.BLOCK:
+        host.remove(path)
+        return
+    found = _VOLUME.fullmatch(path)
+    if found is None or found[2].startswith(BASE_PREFIX):
+        raise XenableError(f"cannot remove {path}: it is no volume that Xenable made for a guest")
+    if _lvs(host, f"{found[1]}/{found[2]}", "lv_name"):
+        host.run(["lvremove", "-q", "--yes", f"{found[1]}/{found[2]}"])
+
+
+def remove_base(host: Host, storage: Storage, base: Base) -> None:
+    """Remove what was brought of an image into a pool; snapshots of it go on without it."""
+    if storage.kind is StorageKind.THIN:
+        name = f"{storage.group}/{_origin(base)}"
+        if _lvs(host, name, "lv_name"):
+            host.run(["lvremove", "-q", "--yes", name])
+
+
+def remove_bases(host: Host, storage: Storage) -> None:
+    """Remove the images that were brought into a pool; snapshots of them go on without them."""
+    if storage.kind is not StorageKind.THIN:
+        return
+    for row in _lvs(host, storage.group, "lv_name"):
+        if row["lv_name"].startswith(BASE_PREFIX):
+            host.run(["lvremove", "-q", "--yes", f"{storage.group}/{row['lv_name']}"])
+
+
+def grow_disk(host: Host, disk: Disk, size: int, *, running: bool) -> None:
+    """Make a disk longer. The guest sees that at its next start, and its file system then fills it.
+
+    Errors: XenableError for a shorter one, and for a qcow2 file that is in use.
+    """
+    if size < disk.bytes:
+        raise XenableError(
+            f"cannot make the disk {show_size(size)} long: it has {show_size(disk.bytes)}, and a shorter "
+            "one would lose what is at its end",
+            hint="create another guest with a smaller disk, and copy what is needed",
+        )
+    if size == disk.bytes:
+        return
+    if disk.format is Format.BLOCK:
+        found = _VOLUME.fullmatch(disk.path)
+        if found is None:
+            raise XenableError(f"cannot make {disk.path} longer: it is no volume that Xenable made")
+        _extend(host, f"{found[1]}/{found[2]}", size)
+    elif disk.format is Format.QCOW2:
+        if running:
+            raise XenableError(
+                "cannot make the disk longer while the guest runs: it is a qcow2 file, which QEMU holds",
+                hint="stop the guest first",
+            )
+        host.run(["qemu-img", "resize", "-q", "-f", "qcow2", disk.path, str(size)])
+    else:
+        host.lengthen(disk.path, size)
+
+
+# --------------------------------------------------------------------------------------------- looking
+
+
+def used_bytes(host: Host, path: str, form: Format) -> int | None:
+    """What a disk takes of its file system; None when nobody says. Shared blocks count as its own."""
+    if form is Format.BLOCK:
+        return None
+    try:
+        info = host.stat(path)
+    except XenableError:
+        return None
+    return info.st_blocks * 512 if info is not None else None
+
+
+def used_volumes(host: Host, groups: frozenset[str]) -> dict[str, int]:
+    """Device to bytes in use, of all thin volumes of guests in these volume groups: one call of lvs."""
+    found: dict[str, int] = {}
+    if not groups:
+        return found
+    with contextlib.suppress(XenableError, ValueError):
+        for group in sorted(groups):
+            for row in _lvs(host, group, "lv_name,lv_size,data_percent"):
+                if row["lv_name"].startswith(PREFIX) and row.get("data_percent"):
+                    size = int(row["lv_size"].rstrip("Bb"))
+                    found[f"/dev/{group}/{row['lv_name']}"] = int(size * float(row["data_percent"]) / 100)
+    return found
+
+
+def group_of(path: str) -> str:
+    """Volume group of a device /dev/GROUP/VOLUME; empty for another path."""
+    found = _VOLUME.fullmatch(path)
+    return found[1] if found else ""

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""xl: the domains that run, and why it failed. Formats: tools/xl/xl_info.c and tools/libs/light of Xen."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xenable.errors import XenableError
+from xenable.host import Host, Result
+
+CAPABILITIES = "/proc/xen/capabilities"
+
+_ROW = re.compile(
+    r"(?P<name>.*\S)\s+(?P<id>\d+)\s+(?P<memory>\d+)\s+(?P<vcpus>\d+)\s+(?P<state>[rbpscwSd?-]{6})\s+"
+    r"(?P<seconds>\d+\.\d+)(?:\s+(?P<uuid>[0-9a-f-]{36})\b.*)?"
+)
+_UPTIME = re.compile(r"(?P<name>.*\S)\s+(?P<id>\d+)\s+(?:(?P<days>\d+) days?,\s+)?(?P<clock>\d+:\d\d:\d\d)")
+_ERROR = re.compile(
+    r"(?:libxl|xl|xencall|xc): (?:fatal )?error: \S+?:\d+:(?:\w+:)? ?(?:Domain \d+:)? ?(?P<text>.+)"
+)
+
+STATES = (
+    (4, "crashed", "c"),
+    (3, "shut down", "s"),
+    (5, "dying", "d"),
+    (2, "paused", "p"),
+)
+"""Place in xl's state, what that means, its letter; the first counts, as one that crashed is shut down as
+well. What has none of them runs or waits for work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """A domain that is there now."""
+
+    id: int
+    name: str
+    uuid: str
+    memory: int
+    """MiB."""
+    vcpus: int
+    state: str
+    """running, paused, shut down, crashed or dying."""
+    cpu_seconds: float
+    uptime: int | None = None
+    """Seconds."""
+    kind: str = ""
+    """pv, pvh or hvm; empty when unknown."""
+    addresses: tuple[str, ...] = ()
+
+
+def is_dom0(host: Host) -> bool:
+    """Whether this machine runs under Xen, as dom0; anybody may know that."""
+    return "control_d" in host.text(CAPABILITIES)
+
+
+def need_dom0(host: Host, verb: str) -> None:
+    """Errors: XenableError when no guest can run here now."""
+    if not is_dom0(host):
+        raise XenableError(
+            f"cannot {verb}: this machine does not run under Xen",
+            hint="`xenable status` says what the next start boots",
+        )
+
+
+def parse_list(text: str) -> tuple[Domain, ...]:
+    """The guests in the output of `xl list -v`, in order of their ids; without dom0."""
+    found = []
+    for line in text.splitlines():
+        row = _ROW.fullmatch(line.strip())
+        if row is None or row["id"] == "0":
+            continue
+        found.append(
+            Domain(
+                id=int(row["id"]),
+                name=row["name"],
+                uuid=row["uuid"] or "",
+                memory=int(row["memory"]),
+                vcpus=int(row["vcpus"]),
+                state=_state(row["state"]),
+                cpu_seconds=float(row["seconds"]),
+            )
+        )
+    return tuple(sorted(found, key=lambda domain: domain.id))
+
+
+def _state(letters: str) -> str:
+    for place, word, letter in STATES:
+        if letters[place] == letter:
+            return word
+    return "running"
+
+
+def parse_uptime(text: str) -> dict[int, int]:
+    """Domain id to seconds, from the output of `xl uptime`."""
+    found = {}
+    for line in text.splitlines():
+        row = _UPTIME.fullmatch(line.strip())
+        if row is not None:
+            hours, minutes, seconds = (int(part) for part in row["clock"].split(":"))
+            found[int(row["id"])] = int(row["days"] or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
+    return found
+
+
+def parse_details(text: str) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """Domain id to kind and addresses, from the JSON of `xl list -l`; empty when it can't be read."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    found: dict[int, tuple[str, tuple[str, ...]]] = {}
+    for entry in document if isinstance(document, list) else ():
+        config = entry.get("config") if isinstance(entry, dict) else None
+        if not isinstance(config, dict) or type(entry.get("domid")) is not int:
+            continue
+        info = config.get("c_info")
+        kind = str(info.get("type", "")) if isinstance(info, Mapping) else ""
+        found[entry["domid"]] = kind, tuple(_addresses(config.get("nics")))
+    return found
+
+
+def _addresses(nics: Any) -> list[str]:
+    items = nics if isinstance(nics, list) else []
+    return [word for nic in items if isinstance(nic, dict) for word in str(nic.get("ip") or "").split()]
+
+
+def domains(host: Host) -> tuple[Domain, ...]:
+    """The guests that are there now; none when this is no dom0. Errors: XenableError when xl is mute."""
+    if not is_dom0(host):
+        return ()
+    return parse_list(host.run(["xl", "list", "-v"]).stdout)
+
+
+def find(host: Host, name: str) -> Domain | None:
+    """The domain of that name. Errors: as of domains."""
+    return next((domain for domain in domains(host) if domain.name == name), None)
+
+
+def reason(result: Result) -> str:
+    """Why xl failed, in one line: what a script said, else the first error of libxl, else its last line."""
+    lines = [line.strip() for line in (result.stderr or result.stdout).splitlines() if line.strip()]
+    texts = [found["text"] for line in lines if (found := _ERROR.fullmatch(line))]
+    for text in texts:
+        if text.startswith("script: "):
+            return text.removeprefix("script: ")
+    return (texts or lines[-1:] or [f"exit status {result.code}"])[0]
+
+
+def run(host: Host, words: Sequence[str], what: str, *, timeout: float | None = 120) -> Result:
+    """Run xl. Errors: XenableError `cannot WHAT: …` with its reason, and where to read more."""
+    result = host.run(["xl", *words], check=False, timeout=timeout)
+    if result.code != 0:
+        raise XenableError(
+            f"cannot {what}: xl says: {reason(result)}",
+            hint="`sudo xl dmesg` and the files in /var/log/xen may tell more",
+        )
+    return result
