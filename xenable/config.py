@@ -7,15 +7,17 @@ The file is /etc/xenable/xenable.conf: `key = value` lines; `#` begins a comment
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xenable.errors import XenableError
 from xenable.host import Host
+from xenable.network.effective import Mode
 
 PATH = Path("/etc/xenable/xenable.conf")
 
@@ -29,6 +31,14 @@ class Config:
     """MiB; None: worked out from the machine's memory."""
     auto_confirm: bool
     guest_network: IPv4Network
+    guest_network6: IPv6Network | Literal["auto"] | None
+    """None: guests have no IPv6. auto: the machine's own prefix, Network.ula_prefix."""
+    guest_interface: str
+    guest_mode: Mode
+    guest_bridge: str
+    """Empty: none is set."""
+    guest_storage: str
+    """An absolute directory, or `lvm:VG/POOL`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +108,70 @@ def _prefix(text: str) -> IPv4Network:
     return network
 
 
+def _prefix6(text: str) -> IPv6Network | Literal["auto"] | None:
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    if not re.fullmatch(r"[0-9A-Fa-f:]{2,39}/64", text):
+        raise ValueError(
+            "an IPv6 network with the prefix length /64 is needed, as in fd12:3456:789a:d8::/64, "
+            "or the word auto or none"
+        )
+    try:
+        network = IPv6Network(text)
+    except ValueError as e:
+        try:
+            wanted = IPv6Network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text.partition('/')[0]} is no IPv6 address") from e
+        raise ValueError(f"an address of a host, not of a network; {wanted} may be meant") from e
+    if network.is_multicast or network.is_link_local or network.is_reserved or network.is_site_local:
+        raise ValueError("guests can't have multicast, link-local, site-local or reserved addresses")
+    return network
+
+
+def _interface(text: str) -> str:
+    # `all` and `default` are no interfaces to the kernel's settings; vif and tap are names of guests' own.
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,14}", text) or text in ("all", "default", "lo"):
+        raise ValueError("a name of 15 letters, digits, _ and - at most is needed, a letter first")
+    if text.startswith(("vif", "tap")):
+        raise ValueError("names that begin with vif or tap are for the interfaces of guests")
+    return text
+
+
+def _mode(text: str) -> Mode:
+    try:
+        return Mode(text)
+    except ValueError as e:
+        raise ValueError("routed, nat or bridge is needed") from e
+
+
+def _bridge(text: str) -> str:
+    if text == "none":
+        return ""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}", text):
+        raise ValueError(
+            "the name of a bridge is needed, of 15 letters, digits, dots, _ and - at most, or the word none"
+        )
+    return text
+
+
+def _storage(text: str) -> str:
+    # Xen's configuration files can't quote a path: what may be in one is what they read as it is.
+    if re.fullmatch(r"lvm:[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,126}/[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,126}", text):
+        if {".", ".."} & set(text.removeprefix("lvm:").split("/")):
+            raise ValueError("a volume group or pool can't have that name")
+        return text
+    parts = text.split("/")
+    if not re.fullmatch(r"/[A-Za-z0-9/._+@-]{1,200}", text) or {".", ".."} & set(parts) or "" in parts[1:]:
+        raise ValueError(
+            "an absolute path of letters, digits and . _ + @ - is needed, without a / at its end, "
+            "or lvm:VG/POOL"
+        )
+    return text
+
+
 # -------------------------------------------------------------------------------------------------- table
 
 
@@ -133,6 +207,45 @@ SETTINGS: tuple[Setting, ...] = (
         default="172.20.216.0/24",
         help="IPv4 network reserved for guests: the range must not be in use here.",
         metavar="PREFIX",
+    ),
+    Setting(
+        key="guest-network6",
+        parse=_prefix6,
+        default="auto",
+        help="IPv6 network reserved for guests, a /64. auto: a private one that is this machine's own. "
+        "none: guests have no IPv6.",
+        metavar="PREFIX",
+    ),
+    Setting(
+        key="guest-interface",
+        parse=_interface,
+        default="xenable0",
+        help="Name of the interface that dom0 gets for its address in the guests' network.",
+        metavar="NAME",
+    ),
+    Setting(
+        key="guest-mode",
+        parse=_mode,
+        default="routed",
+        help="How guests are connected. routed: with dom0, and no way is opened to the outside. "
+        "nat: with the outside too, under dom0's IPv4 address; forwarding is lent to the guests' interfaces "
+        "and the one of the default route, and to no other. "
+        "bridge: to a bridge that is here already, each guest with a MAC address of its own.",
+        metavar="MODE",
+    ),
+    Setting(
+        key="guest-bridge",
+        parse=_bridge,
+        default="none",
+        help="Name of the bridge for the mode of that name. It has to be there: Xenable makes none.",
+        metavar="NAME",
+    ),
+    Setting(
+        key="guest-storage",
+        parse=_storage,
+        default="/var/lib/xenable/guests",
+        help="Where the disks of guests are: a directory, or a thin pool of LVM as lvm:VG/POOL.",
+        metavar="PLACE",
     ),
 )
 

@@ -299,6 +299,8 @@ class Network:
     forward_policy: str
     """accept, drop, or empty when unknown."""
     ip_forward: Answer
+    ula_prefix: str = ""
+    """The IPv6 /64 that is this machine's own, from its machine-id; empty when unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
+from xenable.steps.options import SetOptions
 from xenable.steps.packages import InstallPackages
 from xenable.steps.slot import Arm, FillSlot
 from xenable.steps.statoverride import StatOverride
@@ -33,6 +34,11 @@ PAIR = """menuentry 'Debian' $menuentry_id_option 'xenable-4.20-amd64-6.12.9-tes
 	module2 --nounzip "($xenable_boot)"/boot/initrd.img-6.12.9-test
 }
 """
+XENDOMAINS = (
+    "# saved at shutdown\nXENDOMAINS_SAVE=/var/lib/xen/save # here\n#XENDOMAINS_RESTORE=true\n\nX=\xfc"
+).encode("latin-1")
+"""With no newline at its end, and a byte that is no UTF-8."""
+NO_SAVING = (("XENDOMAINS_SAVE", '""'), ("XENDOMAINS_RESTORE", "false"))
 GENERATOR = Path("/etc/grub.d/90_xenable")
 CONFIGURATION = Path("/etc/default/grub.d/50-site.cfg")
 
@@ -70,9 +76,21 @@ def _half_written() -> None:
     (CONFIGURATION.parent / f".{CONFIGURATION.name}.xenable-new").write_bytes(b"hal")
 
 
+def _options_file() -> None:
+    _site_file()
+    CONFIGURATION.write_bytes(XENDOMAINS)
+    os.utime(CONFIGURATION, ns=(10**18, 10**18 + 123_456_789))
+
+
+def _options_link() -> None:
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    (CONFIGURATION.parent / "elsewhere").write_bytes(XENDOMAINS)
+    CONFIGURATION.symlink_to("elsewhere")
+
+
 def _append(path: Path) -> Callable[[], None]:
     def edit() -> None:
-        path.write_text(path.read_text() + "# by hand\n")
+        path.write_bytes(path.read_bytes() + b"# by hand\n")
 
     return edit
 
@@ -232,6 +250,27 @@ EXAMPLES: tuple[Example, ...] = (
         step=WriteFile(path="/srv/site/deep/settings", content="#!/bin/sh\n", mode=0o755),
         prepare=_nothing,
         foreign=lambda: Path("/srv/site/deep/settings").chmod(0o700),
+        begin=(_half_new_folders,),
+    ),
+    Example(
+        name="set-options in a file",
+        step=SetOptions(path=str(CONFIGURATION), options=NO_SAVING, why="nothing is saved"),
+        prepare=_options_file,
+        foreign=_append(CONFIGURATION),
+        begin=(_half_written,),
+    ),
+    Example(
+        name="set-options through a link",
+        step=SetOptions(path=str(CONFIGURATION), options=NO_SAVING, why="nothing is saved"),
+        prepare=_options_link,
+        foreign=_append(CONFIGURATION),
+        begin=(_half_written,),
+    ),
+    Example(
+        name="set-options in new folders",
+        step=SetOptions(path="/srv/site/deep/settings", options=NO_SAVING, why="nothing is saved"),
+        prepare=_nothing,
+        foreign=lambda: Path("/srv/site/deep/settings").chmod(0o600),
         begin=(_half_new_folders,),
     ),
     Example(

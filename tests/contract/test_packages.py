@@ -18,6 +18,7 @@ import pytest
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.steps import transaction
+from xenable.steps.options import SetOptions
 from xenable.steps.packages import InstallPackages
 
 from .sandbox import build, command, configure_apt, inside, needs_sandbox, publish
@@ -193,6 +194,34 @@ def test_edited_configuration_is_an_obstacle(kept: bool) -> None:
         STEP.undo(HOST, saved, tell)
         assert not Path("/etc/plain.conf").exists() and not Path("/etc/tool.conf").exists()
         assert STEP.obstacles(HOST, saved) == ()
+
+    inside(work)
+
+
+def test_what_our_next_step_sets_in_configuration_is_nobody_s_edit() -> None:
+    """And whoever edits it after that is heard once, not twice."""
+
+    def work() -> None:
+        build("tool", files={"/etc/tool.conf": "a=1\n"}, conffiles=("/etc/tool.conf",))
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        options = SetOptions(path="/etc/tool.conf", options=(("a", "2"),), why="it is two")
+        then = options.save(HOST)
+        options.do(HOST, then, tell)
+        assert HOST.text("/etc/tool.conf").endswith("\na=2\n")
+        assert STEP.obstacles(HOST, saved) == () == options.obstacles(HOST, then)
+        HOST.append("/etc/tool.conf", b"# by hand\n")
+        assert STEP.obstacles(HOST, saved) == ()
+        (obstacle,) = options.obstacles(HOST, then)
+        assert obstacle.diff.endswith("+# by hand\n")
+        # Purged by hand, then reverted: nothing comes back, and nothing is missed.
+        command("apt-get -qq -y purge tool >/dev/null 2>&1")
+        assert options.obstacles(HOST, then) == ()
+        options.undo(HOST, then, tell)
+        STEP.undo(HOST, saved, tell)
+        assert not HOST.exists("/etc/tool.conf")
 
     inside(work)
 

@@ -18,12 +18,14 @@ from xenable.host import Host
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
+from xenable.steps.options import SetOptions
 from xenable.steps.slot import FillSlot
 
 STEPS: tuple[Step, ...] = (
     WriteFile(path="/etc/default/grub.d/00-xenable.cfg", content="GRUB_TIMEOUT=5\n"),
     WriteFile(path="/etc/site.conf", content="ours = 1\n", mode=0o600),
     WriteFile(path="/etc/link.conf", content="a file now\n"),
+    SetOptions(path="/etc/xen/xl.conf", options=(("autoballoon", '"off"'),), why="dom0 keeps its memory"),
     BootEnvironment(folder="/boot/grub/deep"),
     WriteFile(path="/etc/grub.d/90_xenable", content="#!/bin/sh\n", mode=0o755),
 )

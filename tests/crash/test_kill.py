@@ -48,6 +48,8 @@ def machine(root: Path) -> Host:
     site.chmod(0o640)
     os.utime(site, ns=(10**18, 10**18 + 123_456_789))
     (root / "etc/link.conf").symlink_to("site.conf")
+    (root / "etc/xen").mkdir()
+    (root / "etc/xen/xl.conf").write_text('#autoballoon="auto"\n')
     furnish_slot(root)
     return Host(root)
 

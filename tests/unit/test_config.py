@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-from ipaddress import IPv4Network
+import re
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,19 @@ from hypothesis import strategies as st
 from xenable.config import PATH, SETTINGS, Config, load_config, reference
 from xenable.errors import XenableError
 from xenable.host import Host
+from xenable.network.effective import Mode
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference/settings.md"
 DEFAULTS = Config(
-    trial_seconds=600, dom0_memory=None, auto_confirm=True, guest_network=IPv4Network("172.20.216.0/24")
+    trial_seconds=600,
+    dom0_memory=None,
+    auto_confirm=True,
+    guest_network=IPv4Network("172.20.216.0/24"),
+    guest_network6="auto",
+    guest_interface="xenable0",
+    guest_mode=Mode.ROUTED,
+    guest_bridge="",
+    guest_storage="/var/lib/xenable/guests",
 )
 
 
@@ -38,10 +48,20 @@ def test_every_setting_has_its_field() -> None:
 
 
 def test_file_and_options(tmp_path: Path) -> None:
-    text = "# ours\n\n trial-seconds=900 # slow disks\nauto-confirm = no\r\nguest-network = 10.9.0.0/16"
-    host = host_with(tmp_path, text)
+    text = "# ours\n\n trial-seconds=900 # slow disks\nauto-confirm = no\r\nguest-network = 10.9.0.0/16\n"
+    text += "guest-network6 = fd00:0:0:1::/64\nguest-mode=bridge\nguest-bridge=br0.5\n"
+    text += "guest-interface = X-1\n"
+    host = host_with(tmp_path, text + "guest-storage = lvm:vg0/thin_pool")
     expected = Config(
-        trial_seconds=300, dom0_memory=2048, auto_confirm=False, guest_network=IPv4Network("10.9.0.0/16")
+        trial_seconds=300,
+        dom0_memory=2048,
+        auto_confirm=False,
+        guest_network=IPv4Network("10.9.0.0/16"),
+        guest_network6=IPv6Network("fd00:0:0:1::/64"),
+        guest_interface="X-1",
+        guest_mode=Mode.BRIDGE,
+        guest_bridge="br0.5",
+        guest_storage="lvm:vg0/thin_pool",
     )
     assert load_config(host, {"trial-seconds": "300", "dom0-memory": "2048"}) == expected
 
@@ -65,6 +85,31 @@ def test_file_and_options(tmp_path: Path) -> None:
         ("guest-network = nowhere/24", "nowhere is no IPv4 address", "IPv4 network"),
         ("guest-network = 127.0.0.0/8", "loopback", "IPv4 network"),
         ("guest-network = 0.0.0.0/8", "begin with 0", "IPv4 network"),
+        ("guest-network6 = fd00::1/64", "fd00::/64 may be meant", "IPv6 network"),
+        ("guest-network6 = fd00::/48", "the prefix length /64 is needed", "IPv6 network"),
+        ("guest-network6 = fd00:::/64", "fd00::: is no IPv6 address", "IPv6 network"),
+        ("guest-network6 = fe80::/64", "link-local", "IPv6 network"),
+        ("guest-network6 = ff02::/64", "multicast", "IPv6 network"),
+        ("guest-network6 = ::/64", "reserved", "IPv6 network"),
+        ("guest-network6 = fec0::/64", "site-local", "IPv6 network"),
+        ("guest-network6 =", "or the word auto or none", "IPv6 network"),
+        ("guest-interface = 0xen", "a letter first", "Name of the interface"),
+        ("guest-interface = abcdefghijklmnop", "of 15 letters", "Name of the interface"),
+        ("guest-interface = a b", "of 15 letters", "Name of the interface"),
+        ("guest-interface = all", "of 15 letters", "Name of the interface"),
+        ("guest-interface = vif1", "for the interfaces of guests", "Name of the interface"),
+        ("guest-mode = route", "routed, nat or bridge is needed", "How guests"),
+        ("guest-bridge = br/0", "the name of a bridge", "Name of the bridge"),
+        ("guest-bridge =", "the name of a bridge", "Name of the bridge"),
+        ("guest-storage = guests", "an absolute path", "Where the disks"),
+        ("guest-storage = /srv/../etc", "an absolute path", "Where the disks"),
+        ("guest-storage = /srv/a,b", "an absolute path", "Where the disks"),
+        ("guest-storage = /srv/", "without a / at its end", "Where the disks"),
+        ("guest-storage = //srv", "an absolute path", "Where the disks"),
+        ("guest-storage = /", "an absolute path", "Where the disks"),
+        ("guest-storage = lvm:vg0", "or lvm:VG/POOL", "Where the disks"),
+        ("guest-storage = lvm:../pool", "can't have that name", "Where the disks"),
+        ("guest-storage = lvm:-vg/pool", "or lvm:VG/POOL", "Where the disks"),
         ("auto-confirm = no\nauto-confirm = no", "line 2: auto-confirm is set in line 1", "remove one"),
         (b"auto-confirm = no\n# \xff", "line 2: it is not UTF-8 text", "correct"),
     ],
@@ -111,6 +156,30 @@ def test_any_prefix_is_read_or_refused(text: str) -> None:
     except ValueError:
         return
     assert str(network) == text
+
+
+@given(st.text(max_size=24) | st.from_regex(r"(lvm:)?[/a.-]{1,8}(/[\w,.]{0,3}){0,2}"))
+def test_what_passes_needs_no_quotes(text: str) -> None:
+    """Names and paths go into sh, xl.cfg and sysctl files as they are."""
+    parsers = {s.key: s.parse for s in SETTINGS}
+    for key in ("guest-interface", "guest-bridge", "guest-storage"):
+        try:
+            value = parsers[key](text)
+        except ValueError:
+            continue
+        assert re.fullmatch(r"[A-Za-z0-9/:._+@-]*", value) and ".." not in value.split("/")
+        assert key == "guest-storage" or len(value) < 16
+
+
+@given(st.ip_addresses(v=6), st.integers(0, 128))
+def test_any_ipv6_prefix_is_read_or_refused(address: object, length: int) -> None:
+    setting = next(s for s in SETTINGS if s.key == "guest-network6")
+    text = f"{address}/{length}"
+    try:
+        network = setting.parse(text)
+    except ValueError:
+        return
+    assert network == IPv6Network(text) and length == 64
 
 
 def test_reference_is_up_to_date() -> None:

@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.factory import make_config, make_facts
+from tests.factory import UPLINK, make_config, make_facts
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
 from xenable.facts.record import facts_from_json
 from xenable.model import Facts
+from xenable.network.effective import PATH, Mode, parse
 from xenable.plan import GENERATOR, make_plan
+from xenable.plan.network import NETWORKD, NETWORKMANAGER, VIF_SCRIPT, XENDOMAINS, XL_CONF
 from xenable.steps import KINDS
+from xenable.steps.base import Step
 from xenable.steps.files import WriteFile
+from xenable.steps.options import SetOptions
 
 MACHINES = Path(__file__).parents[1] / "machines"
 CONVERTIBLE = (
@@ -28,6 +32,7 @@ CONVERTIBLE = (
     "docker-ufw",
     "ubuntu2404-uefi-lvm",
 )
+SHIMS = {GENERATOR: "grub.d/shim", VIF_SCRIPT: "network/vif-shim"}
 
 
 def facts_of(name: str) -> Facts:
@@ -35,13 +40,13 @@ def facts_of(name: str) -> Facts:
 
 
 def described(facts: Facts) -> list[dict[str, Any]]:
-    """The steps as JSON; the generator's shim, which is a file of ours, by its name only."""
+    """The steps as JSON; shims, which are files of ours, by their names only."""
     steps = []
     for step in make_plan(facts, make_config()):
         fields = step.fields()
-        if isinstance(step, WriteFile) and step.path == GENERATOR:
-            assert step.content == data_file("grub.d/shim").read_text(encoding="utf-8")
-            fields["content"] = "data/grub.d/shim"
+        if isinstance(step, WriteFile) and step.path in SHIMS:
+            assert step.content == data_file(SHIMS[step.path]).read_text(encoding="utf-8")
+            fields["content"] = f"data/{SHIMS[step.path]}"
         steps.append({"kind": step.kind, **json.loads(json.dumps(fields))})
     return steps
 
@@ -89,3 +94,98 @@ def test_a_memory_that_nobody_knows_is_refused() -> None:
     facts = make_facts(memory={"total": None, "used": None})
     with pytest.raises(XenableError, match="memory is not known"):
         make_plan(facts, replace(make_config(), dom0_memory=None))
+
+
+# ------------------------------------------------------------------------------------------------- guests
+
+
+def written(steps: tuple[Step, ...]) -> dict[str, str]:
+    return {step.path: step.content for step in steps if isinstance(step, WriteFile)}
+
+
+def options(steps: tuple[Step, ...], path: str) -> dict[str, str]:
+    (found,) = (step.options for step in steps if isinstance(step, SetOptions) and step.path == path)
+    return dict(found)
+
+
+def test_files_of_the_packages_are_changed_after_they_came_and_put_back_before_they_go() -> None:
+    steps = make_plan(make_facts(), make_config())
+    packages = next(n for n, step in enumerate(steps) if step.kind == "install-packages")
+    paths = [str(step.fields().get("path", "")) for step in steps]
+    others = [n for n, path in enumerate(paths) if path.startswith("/etc/xen/") or path == XENDOMAINS]
+    assert len(others) == 3 and packages < min(others)
+    # In a revert the menu is native again before anything that Xen needs goes.
+    assert max(others) < next(n for n, step in enumerate(steps) if step.kind == "refresh-menu")
+
+
+def test_a_routed_network() -> None:
+    steps = make_plan(make_facts(network={"ula_prefix": "fd12:3456:789a:d8::/64"}), make_config())
+    text = written(steps)[str(PATH)]
+    assert "MODE=routed\nINTERFACE=xenable0\n" in text
+    assert "NETWORK4=172.20.216.0/24\n" in text and "NETWORK6=fd12:3456:789a:d8::/64\n" in text
+    assert "UPLINK=\n" in text and "No way is opened" in text
+    assert options(steps, XL_CONF) == {"vif.default.script": '"vif-xenable"', "autoballoon": '"off"'}
+    assert options(steps, XENDOMAINS) == {"XENDOMAINS_SAVE": '""', "XENDOMAINS_RESTORE": "false"}
+    units = [step.fields()["unit"] for step in steps if step.kind == "enable-unit"]
+    assert units == ["xenable-network.service", "xenable-names.service", "xenable-gate.service"]
+
+
+def test_nat_names_its_uplink_and_sets_no_forwarding_for_the_native_system() -> None:
+    steps = make_plan(make_facts(), make_config(guest_mode=Mode.NAT, guest_network6=None))
+    text = written(steps)[str(PATH)]
+    assert "MODE=nat\n" in text and "UPLINK=enp0s3\n" in text and "NETWORK6=\n" in text
+    assert "under dom0's own IPv4 address" in text and "# enp0s3, while Xen runs" in text
+    assert not any("sysctl" in path for path in written(steps))
+    assert options(steps, XL_CONF)["vif.default.script"] == '"vif-xenable"'
+
+
+def test_a_bridge() -> None:
+    config = make_config(guest_mode=Mode.BRIDGE, guest_bridge="br0")
+    steps = make_plan(make_facts(), config)
+    text = written(steps)[str(PATH)]
+    assert "MODE=bridge\n" in text and "BRIDGE=br0\n" in text and "MAC address" in text
+    assert options(steps, XL_CONF) == {
+        "vif.default.script": '"vif-bridge"',
+        "vif.default.bridge": '"br0"',
+        "autoballoon": '"off"',
+    }
+
+
+def test_the_explanations_are_comments() -> None:
+    for mode in Mode:
+        config = make_config(guest_mode=mode, guest_bridge="br0" if mode is Mode.BRIDGE else "")
+        lines = written(make_plan(make_facts(), config))[str(PATH)].splitlines()
+        assert all(line.startswith("#") or "=" in line for line in lines)
+        assert not any("{" in line for line in lines) and f"# {mode}: " in "\n".join(lines)
+        assert parse("\n".join(lines) + "\n").mode is mode
+
+
+@pytest.mark.parametrize(
+    ("manager", "expected"),
+    [
+        ("networkmanager", {NETWORKMANAGER: "unmanaged-devices+=interface-name:vif*;interface-name:xe7\n"}),
+        ("networkd", {NETWORKD: "[Match]\nName=vif* xe7\n\n[Link]\nUnmanaged=yes\n"}),
+        ("netplan", {NETWORKD: "Unmanaged=yes\n"}),
+        ("ifupdown", {}),
+        ("", {}),
+    ],
+)
+def test_the_manager_of_the_network_leaves_guests_alone(manager: str, expected: dict[str, str]) -> None:
+    facts = make_facts(network={"interfaces": (replace(UPLINK, manager=manager),)})
+    files = written(make_plan(facts, make_config(guest_interface="xe7")))
+    assert {path for path in (NETWORKMANAGER, NETWORKD) if path in files} == set(expected)
+    for path, end in expected.items():
+        assert files[path].endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"guest_mode": Mode.NAT}, "no default route for IPv4"),
+        ({"guest_mode": Mode.BRIDGE}, "none is named"),
+    ],
+)
+def test_a_mode_that_lacks_what_it_needs_is_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(XenableError, match=message) as caught:
+        make_plan(make_facts(network={"routes": ()}), make_config(**config))
+    assert caught.value.hint

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Network, ip_network
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config
-from xenable.model import Facts, Finding, Interface, Severity
+from xenable.model import Answer, Facts, Finding, Interface, Severity
+from xenable.network.effective import Mode
 
 UNKNOWN = Rule(
     id="network/unknown",
@@ -39,6 +40,43 @@ WIRELESS = Rule(
     why="A wireless driver or its password agent may come up late in dom0. Guests can't be bridged to it.",
     remedy="Use a cable if there is one. If it does not come up in time, the trial falls back.",
 )
+INTERFACE_IN_USE = Rule(
+    id="network/interface-in-use",
+    severity=Severity.BLOCKER,
+    title="The name of dom0's interface for guests is taken",
+    why="dom0 would put its address for guests on an interface that belongs to something else.",
+    remedy="Choose another name: `guest-interface` in /etc/xenable/xenable.conf.",
+)
+NO_UPLINK = Rule(
+    id="network/no-uplink",
+    severity=Severity.BLOCKER,
+    title="There is no way out that guests could share",
+    why="With `guest-mode = nat` guests go out where dom0's IPv4 default route leads.",
+    remedy="Give the machine a default route for IPv4, or set `guest-mode = routed`.",
+)
+NO_BRIDGE = Rule(
+    id="network/no-bridge",
+    severity=Severity.BLOCKER,
+    title="The bridge for guests is not there",
+    why="With `guest-mode = bridge` no guest could start.",
+    remedy="Make a bridge first, or set `guest-mode = nat`.",
+)
+BRIDGE_NOT_USED = Rule(
+    id="network/bridge-not-used",
+    severity=Severity.WARNING,
+    title="A bridge is set that guests will not use",
+    why="`guest-bridge` has a meaning with `guest-mode = bridge` only.",
+    remedy="Set `guest-mode = bridge`, or take `guest-bridge` out.",
+)
+BRIDGED = Rule(
+    id="network/bridged",
+    severity=Severity.WARNING,
+    title="Guests will be on the network of a bridge",
+    why="Each has a MAC address of its own there. Some providers block those they do not know, or the whole "
+    "machine with them.",
+    remedy="On a rented machine, ask first whether more MAC addresses are allowed, or set "
+    "`guest-mode = nat`.",
+)
 FORWARD_DROP = Rule(
     id="network/forward-drop",
     severity=Severity.WARNING,
@@ -52,8 +90,18 @@ FIREWALL = Rule(
     id="network/firewall",
     severity=Severity.NOTE,
     title="A firewall is active",
-    why="It decides what guests can reach.",
-    remedy="Nothing to do for the conversion. Look at its rules when you add guests.",
+    why="dom0 reaches its guests all the same: nothing is forwarded for that. What guests ask of dom0, as "
+    "names, has to pass the rules for incoming traffic.",
+    remedy="Nothing to do for the conversion. When you add guests, allow port 53 from their network if they "
+    "are to find names.",
+)
+FORWARDS = Rule(
+    id="network/forwards",
+    severity=Severity.NOTE,
+    title="This machine forwards packets already",
+    why="So guests reach what it routes to, under their own addresses, where no firewall drops that.",
+    remedy="Nothing to do for the conversion. If guests are to reach dom0 only, have the firewall drop what "
+    "their network sends to others.",
 )
 MANAGER_UNKNOWN = Rule(
     id="network/manager-unknown",
@@ -61,16 +109,22 @@ MANAGER_UNKNOWN = Rule(
     title="It is not known what configures the network",
     why="It may also touch the interfaces of guests.",
     remedy="Nothing to do for the conversion. When you add guests, keep it away from interfaces "
-    "called vif*.",
+    "called vif*, and from dom0's for them.",
 )
 
 RULES = (
     RANGE_IN_USE,
+    INTERFACE_IN_USE,
+    NO_UPLINK,
+    NO_BRIDGE,
     UNKNOWN,
     NO_DEFAULT_ROUTE,
     WIRELESS,
+    BRIDGED,
+    BRIDGE_NOT_USED,
     FORWARD_DROP,
     FIREWALL,
+    FORWARDS,
     MANAGER_UNKNOWN,
 )
 
@@ -91,7 +145,7 @@ def check_network(facts: Facts, config: Config) -> Iterator[Finding]:
 
 
 def check_guest_network(facts: Facts, config: Config) -> Iterator[Finding]:
-    # Once converted, the range is in use by our own guests.
+    # Once converted, range and interface are in use by our own guests.
     if not facts.network.known or facts.conversion.state != "none":
         return
     users = [f"route {r.destination} through {r.interface}" for r in facts.network.routes]
@@ -99,30 +153,110 @@ def check_guest_network(facts: Facts, config: Config) -> Iterator[Finding]:
     for i in facts.network.interfaces:
         users += [f"address {a} of {i.name}" for a in i.addresses]
         prefixes += i.addresses
-    clashes = [
-        user for user, text in zip(users, prefixes, strict=True) if _overlaps(text, config.guest_network)
-    ]
-    if clashes:
-        other = next(
-            (str(n) for n in _alternatives() if not any(_overlaps(text, n) for text in prefixes)),
-            "",
+    for network in (config.guest_network, guest_network6(facts, config)):
+        clashes = [
+            user
+            for user, text in zip(users, prefixes, strict=True)
+            if network is not None and _overlaps(text, network)
+        ]
+        if clashes:
+            yield RANGE_IN_USE.found(
+                f"{network} overlaps with {words(clashes)}.", _way_out(network, prefixes)
+            )
+    taken = next((i for i in facts.network.interfaces if i.name == config.guest_interface), None)
+    if taken:
+        told = f" It has the address {words(taken.addresses)}." if taken.addresses else ""
+        yield INTERFACE_IN_USE.found(f"There is an interface {taken.name} (kind: {taken.kind}).{told}")
+
+
+def check_guest_mode(facts: Facts, config: Config) -> Iterator[Finding]:
+    if config.guest_bridge and config.guest_mode is not Mode.BRIDGE:
+        yield BRIDGE_NOT_USED.found(
+            f"`guest-bridge` is {config.guest_bridge}, and `guest-mode` is {config.guest_mode}."
         )
-        yield RANGE_IN_USE.found(
-            f"{config.guest_network} overlaps with {words(clashes)}.",
-            f"Set `guest-network = {other}` in /etc/xenable/xenable.conf." if other else "",
-        )
+    if config.guest_mode is Mode.NAT and facts.network.known and not ipv4_uplink(facts):
+        yield NO_UPLINK.found("There is no default route for IPv4.")
+    if config.guest_mode is Mode.BRIDGE:
+        missing = _missing_bridge(facts, config.guest_bridge)
+        if missing:
+            bridges = [i.name for i in facts.network.interfaces if i.kind == "bridge"]
+            one = f"Set `guest-bridge` to one that is there, as {words(bridges)}, or `guest-mode = nat`."
+            yield NO_BRIDGE.found(missing, one if bridges else "")
+        else:
+            yield BRIDGED.found(f"`guest-mode` is bridge, on {config.guest_bridge}.")
 
 
 def check_firewalls(facts: Facts, config: Config) -> Iterator[Finding]:
     n = facts.network
     if not n.known:
         return
-    if n.forward_policy == "drop":
-        who = f"; active {are(n.firewalls)} {words(n.firewalls)}" if n.firewalls else ""
-        yield FORWARD_DROP.found(f"The policy for forwarded packets is drop{who}.")
+    drops = n.forward_policy == "drop"
+    who = f"; active {are(n.firewalls)} {words(n.firewalls)}" if n.firewalls else ""
+    if drops and config.guest_mode is Mode.NAT:
+        yield FORWARD_DROP.found(
+            f"The policy for forwarded packets is drop{who}. With `guest-mode = nat` these are all that "
+            "guests exchange with the outside.",
+            _allow(n.firewalls, config.guest_network),
+        )
+    elif drops and config.guest_mode is Mode.BRIDGE and "docker" in n.firewalls:
+        yield FORWARD_DROP.found(
+            f"The policy for forwarded packets is drop{who}. With Docker it holds for what passes a bridge, "
+            "too.",
+            f"When you add guests: `iptables -I DOCKER-USER -i {config.guest_bridge} -o "
+            f"{config.guest_bridge} -j ACCEPT`, at each boot.",
+        )
+    elif drops:
+        yield FIREWALL.found(
+            f"The policy for forwarded packets is drop{who}. Guests that are not kept apart reach one "
+            "another only where it lets them."
+        )
     elif n.firewalls:
         policy = n.forward_policy or "not known"
         yield FIREWALL.found(f"Active: {words(n.firewalls)}. The policy for forwarded packets is {policy}.")
+
+
+def check_forwarding(facts: Facts, config: Config) -> Iterator[Finding]:
+    n = facts.network
+    # Where forwarded packets are dropped, the firewall's finding says so.
+    if n.ip_forward is Answer.YES and config.guest_mode is Mode.ROUTED and n.forward_policy != "drop":
+        yield FORWARDS.found("net.ipv4.ip_forward is 1.")
+
+
+def guest_network6(facts: Facts, config: Config) -> IPv6Network | None:
+    """The IPv6 network that guests get; None where they get none."""
+    if config.guest_network6 == "auto":
+        return IPv6Network(facts.network.ula_prefix) if facts.network.ula_prefix else None
+    return config.guest_network6
+
+
+def ipv4_uplink(facts: Facts) -> str:
+    """The interface of the first IPv4 default route; empty where there is none."""
+    with_ipv4 = {i.name for i in facts.network.interfaces if any("." in a for a in i.addresses)}
+    # A route without a gateway does not say which protocol it is of; its interface does.
+    ways = (r for r in facts.network.routes if r.destination == "default" and ":" not in r.gateway)
+    return next((r.interface for r in ways if r.gateway or r.interface in with_ipv4), "")
+
+
+def _missing_bridge(facts: Facts, name: str) -> str:
+    """What is wrong with the bridge; empty when nothing is, or nobody can tell."""
+    if not name:
+        return "`guest-bridge` is not set."
+    found = next((i for i in facts.network.interfaces if i.name == name), None)
+    if found is None:
+        return f"There is no interface {name}." if facts.network.known else ""
+    return "" if found.kind == "bridge" else f"{name} is no bridge (kind: {found.kind})."
+
+
+def _allow(firewalls: Sequence[str], network: IPv4Network) -> str:
+    """How to let the guests of a network out."""
+    if "ufw" in firewalls:
+        return f"When you add guests: `ufw route allow from {network}`."
+    if "docker" in firewalls:
+        return (
+            f"When you add guests, at each boot: `iptables -I DOCKER-USER -s {network} -j ACCEPT` and "
+            f"`iptables -I DOCKER-USER -d {network} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`."
+        )
+    return ""
 
 
 def _uplinks(facts: Facts) -> list[Interface]:
@@ -130,7 +264,7 @@ def _uplinks(facts: Facts) -> list[Interface]:
     return [i for i in facts.network.interfaces if i.name in names]
 
 
-def _overlaps(text: str, network: IPv4Network) -> bool:
+def _overlaps(text: str, network: IPv4Network | IPv6Network) -> bool:
     """Whether a destination, or an address with its prefix length, lies in the network or round it."""
     if text == "default":
         return False
@@ -138,8 +272,19 @@ def _overlaps(text: str, network: IPv4Network) -> bool:
         other = ip_network(text, strict=False)
     except ValueError:
         return False
-    # A route for all of IPv4, or half of it as VPNs do, leaves the more precise one alone.
-    return isinstance(other, IPv4Network) and other.prefixlen > 1 and other.overlaps(network)
+    if isinstance(other, IPv4Network):
+        # A route for all of IPv4, or half of it as VPNs do, leaves the more precise one alone.
+        return isinstance(network, IPv4Network) and other.prefixlen > 1 and other.overlaps(network)
+    # 2000::/3 is all of IPv6 that is routed between networks.
+    return isinstance(network, IPv6Network) and other.prefixlen > 3 and other.overlaps(network)
+
+
+def _way_out(network: IPv4Network | IPv6Network | None, prefixes: Sequence[str]) -> str:
+    if isinstance(network, IPv6Network):
+        return "Set `guest-network6` in /etc/xenable/xenable.conf to another prefix, or to none."
+    free = (n for n in _alternatives() if not any(_overlaps(text, n) for text in prefixes))
+    other = next(free, None)
+    return f"Set `guest-network = {other}` in /etc/xenable/xenable.conf." if other else ""
 
 
 def _alternatives() -> Iterator[IPv4Network]:

@@ -13,6 +13,7 @@ from xenable.facts.files import line
 from xenable.facts.firewall import probe_firewalls
 from xenable.host import Host
 from xenable.model import Answer, Interface, Network, Route
+from xenable.network.addresses import ula
 
 SYS = "/sys/class/net"
 INTERFACES = "/etc/network/interfaces"
@@ -43,6 +44,7 @@ def probe_network(host: Host) -> Network:
         firewalls=firewalls,
         forward_policy=policy,
         ip_forward=Answer.of(forward == "1" if forward in ("0", "1") else None),
+        ula_prefix=_ula_prefix(host),
     )
 
 
@@ -86,6 +88,12 @@ def parse_ipv6_routes(text: str) -> tuple[Route, ...]:
         if flags & RTF_UP and not flags & (RTF_ANYCAST | RTF_LOCAL) and name != "lo" and not to.is_multicast:
             routes.append(_route(prefix, name, str(via) if int(via) else ""))
     return tuple(routes)
+
+
+def _ula_prefix(host: Host) -> str:
+    machine_id = line(host, "/etc/machine-id")
+    # Anything else is an image that was never booted (machine-id(5)): it would be one prefix for many.
+    return str(ula(machine_id)) if re.fullmatch(r"[0-9a-f]{32}", machine_id) else ""
 
 
 def _route(prefix: IPv4Network | IPv6Network, name: str, gateway: str) -> Route:

@@ -14,6 +14,7 @@ from xenable.checks.memory import dom0_memory
 from xenable.config import Config
 from xenable.errors import XenableError
 from xenable.model import Facts
+from xenable.plan.network import network_steps
 from xenable.plan.texts import generator_script, settings_early, settings_late
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
@@ -37,7 +38,7 @@ SAVED_GUESTS = ("/var/lib/xen/save",)
 def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
     """The steps that turn this machine into a dom0, in their order. Pure; the facts have passed the checks.
 
-    Errors: XenableError when dom0's memory can't be worked out.
+    Errors: XenableError when dom0's memory can't be worked out, or the guests' network can't be made.
     """
     late = settings_late(hypervisor_arguments(facts, config), native_flavour(facts))
     return (
@@ -53,6 +54,8 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
             names=package_names(facts),
             recommended=tuple(candidate.name for candidate in facts.packages.recommended),
         ),
+        # Into files that the packages brought: before those are purged, they are again as they came.
+        *network_steps(facts, config),
         RefreshMenu(entry_ids=("xenable-a", "xenable-b"), adds_kernel=adds_kernel(facts)),
         EnableUnit(unit=GATE),
         *trial_steps(config),

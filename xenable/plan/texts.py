@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from xenable.datafiles import data_file
+from xenable.network.effective import GuestNet, Mode, render
 
 MARK = (
     "# Written by Xenable; `xenable revert` takes it away.\n"
@@ -39,3 +40,55 @@ def generator_script() -> str:
     Errors: XenableError when the installation lacks it.
     """
     return data_file("grub.d/shim").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------- the guests' network
+
+MODES = {
+    Mode.ROUTED: """\
+# routed: guests reach dom0, and one another where they are not kept apart.
+# No way is opened to the outside.
+""",
+    Mode.NAT: """\
+# nat: guests reach the outside under dom0's own IPv4 address, and nobody there
+# reaches them. For that, forwarding is lent to the guests' interfaces and to
+# {uplink}, while Xen runs, and to no other: net.ipv4.ip_forward stays as it is.
+# Nothing else is let through from {uplink} by that.
+""",
+    Mode.BRIDGE: """\
+# bridge: guests are on the network of {bridge}, each with a MAC address of its
+# own, and get their addresses there. Some providers block such guests, or the
+# whole machine with them. The networks below are not used.
+""",
+}
+"""What a mode does and means, for those who read the plan or the file."""
+
+
+def network_env(net: GuestNet) -> str:
+    """The guests' network, as its units, scripts and `xenable guest` read it."""
+    told = MODES[net.mode].format(uplink=net.uplink, bridge=net.bridge)
+    settings = (line for line in render(net).splitlines(keepends=True) if not line.startswith("#"))
+    return MARK + told + "".join(settings)
+
+
+def vif_script() -> str:
+    """What /etc/xen/scripts gets: it runs the script that the package ships.
+
+    Errors: XenableError when the installation lacks it.
+    """
+    return data_file("network/vif-shim").read_text(encoding="utf-8")
+
+
+def unmanaged_by_networkmanager(interface: str) -> str:
+    return MARK + (
+        "# The interfaces of guests, and dom0's for them, are not for NetworkManager.\n"
+        f"[keyfile]\nunmanaged-devices+=interface-name:vif*;interface-name:{interface}\n"
+    )
+
+
+def unmanaged_by_networkd(interface: str) -> str:
+    return MARK + (
+        "# The interfaces of guests, and dom0's for them, are not for systemd-networkd,\n"
+        "# and no boot waits for them.\n"
+        f"[Match]\nName=vif* {interface}\n\n[Link]\nUnmanaged=yes\n"
+    )

@@ -14,6 +14,7 @@ from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
+from xenable.steps.options import SetOptions
 from xenable.steps.packages import InstallPackages
 from xenable.steps.slot import Arm, FillSlot
 from xenable.steps.statoverride import StatOverride
@@ -29,6 +30,7 @@ KINDS: tuple[type[Step], ...] = (
     BootEnvironment,
     Leftovers,
     InstallPackages,
+    SetOptions,
     RefreshMenu,
     EnableUnit,
     FillSlot,

@@ -51,50 +51,55 @@ class WriteFile(Step):
         )
 
     def save(self, host: Host) -> Saved:
-        before = snapshot.take(host, self.path)
-        owner = [before.get("uid", os.geteuid()), before.get("gid", os.getegid())]
-        return {"before": before, "owner": owner}
+        return take(host, self.path)
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         host.clean(self.path)
-        if self.is_done(host):
-            return
-        host.make_folder(Path(self.path).parent)
-        uid, gid = saved["owner"]
-        host.write(
-            self.path,
-            self.content.encode(),
-            mode=self.mode,
-            owner=(uid, gid),
-            xattrs=snapshot.xattrs(saved["before"]),
-        )
+        if not self.is_done(host):
+            replace(host, self.path, self.content.encode(), self.mode, saved)
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
-        now = snapshot.look(host, self.path)
-        if self._ours(now, saved) or snapshot.same(now, saved["before"]):
-            return ()
-        if now["what"] == "absent":
-            return (Obstacle(what=f"{self.path} was removed since"),)
-        if now["what"] == "link":
-            return (Obstacle(what=f"{self.path} was replaced by a link to {now['target']} since"),)
-        text = host.read(self.path)
-        changes = snapshot.diff(
-            self.content, text, f"{self.path} (as Xenable wrote it)", f"{self.path} (now)"
-        )
-        changes += _metadata_diff(now, self.mode, saved["owner"])
-        return (Obstacle(what=f"{self.path} was changed since", diff=changes),)
-
-    def _ours(self, now: snapshot.Snapshot, saved: Saved) -> bool:
-        """Whether it is what we wrote; the time and extended attributes are nobody's edit."""
-        return bool(
-            now["what"] == "file"
-            and now["digest"] == hashlib.sha256(self.content.encode()).hexdigest()
-            and now["mode"] == self.mode
-            and [now["uid"], now["gid"]] == saved["owner"]
-        )
+        return edits(host, self.path, self.content.encode(), self.mode, saved)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         snapshot.restore(host, self.path, saved["before"])
+
+
+# ------------------------------------------------------- what every kind that replaces a file of text does
+
+
+def take(host: Host, path: str) -> dict[str, Any]:
+    """What is at a path, and the owner of what will be there: `before` and `owner` of a step's `saved`."""
+    before = snapshot.take(host, path)
+    owner = [before.get("uid", os.geteuid()), before.get("gid", os.getegid())]
+    return {"before": before, "owner": owner}
+
+
+def replace(host: Host, path: str, data: bytes, mode: int, saved: Saved) -> None:
+    """Write a file that keeps the owner and extended attributes of the one before. Errors: XenableError."""
+    host.make_folder(Path(path).parent)
+    uid, gid = saved["owner"]
+    host.write(path, data, mode=mode, owner=(uid, gid), xattrs=snapshot.xattrs(saved["before"]))
+
+
+def edits(host: Host, path: str, written: bytes, mode: int, saved: Saved) -> tuple[Obstacle, ...]:
+    """What others did to a file since we wrote it; its time and extended attributes are nobody's edit."""
+    now = snapshot.look(host, path)
+    ours = (
+        now["what"] == "file"
+        and now["digest"] == hashlib.sha256(written).hexdigest()
+        and now["mode"] == mode
+        and [now["uid"], now["gid"]] == saved["owner"]
+    )
+    if ours or snapshot.same(now, saved["before"]):
+        return ()
+    if now["what"] == "absent":
+        return (Obstacle(what=f"{path} was removed since"),)
+    if now["what"] == "link":
+        return (Obstacle(what=f"{path} was replaced by a link to {now['target']} since"),)
+    changes = snapshot.diff(written, host.read(path), f"{path} (as Xenable wrote it)", f"{path} (now)")
+    changes += _metadata_diff(now, mode, saved["owner"])
+    return (Obstacle(what=f"{path} was changed since", diff=changes),)
 
 
 def _metadata_diff(now: snapshot.Snapshot, mode: int, owner: list[Any]) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv6Network
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from xenable.checks import CHECK_FAILED, RULES, run_checks
 from xenable.checks.boot_loader import default_entries
 from xenable.checks.kernels import dom0_kernels, readable
 from xenable.checks.memory import dom0_memory
+from xenable.checks.network import ipv4_uplink
 from xenable.config import Config
 from xenable.model import (
     Answer,
@@ -43,6 +45,7 @@ from xenable.model import (
     SerialConsole,
     Severity,
 )
+from xenable.network.effective import Mode
 
 WITH_KERNEL = {"new": (*HEALTHY.packages.new, GENERIC)}
 NO_GENERIC = {"kernel": None}
@@ -56,6 +59,9 @@ XEN_ENTRY = MenuEntry(
     loads_xen=True,
 )
 VPN = Route(destination="172.16.0.0/12", interface="wg0", gateway="")
+VPN6 = Route(destination="fd12:3456:789a::/48", interface="wg0", gateway="")
+DROPS = {"forward_policy": "drop", "firewalls": ("docker", "ufw")}
+BRIDGE = replace(UPLINK, name="br0", kind="bridge")
 WIFI = replace(UPLINK, name="wlp2s0", kind="wireless")
 
 # id, what is different from the healthy machine, what the diagnosis says, what the remedy says.
@@ -460,6 +466,24 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "guest-network = 172.20.217.0/24",
     ),
     (
+        "network/range-in-use",
+        {"network": {"routes": (*HEALTHY.network.routes, VPN6), "ula_prefix": "fd12:3456:789a:d8::/64"}},
+        "fd12:3456:789a:d8::/64 overlaps with route fd12:3456:789a::/48 through wg0.",
+        "Set `guest-network6` in /etc/xenable/xenable.conf to another prefix, or to none.",
+    ),
+    (
+        "network/interface-in-use",
+        {"network": {"interfaces": (UPLINK, replace(UPLINK, name="xenable0", kind="dummy", addresses=()))}},
+        "There is an interface xenable0 (kind: dummy). dom0 would",
+        "`guest-interface`",
+    ),
+    (
+        "network/interface-in-use",
+        {"network": {"interfaces": (UPLINK, replace(UPLINK, name="xenable0", addresses=("10.1.1.1/24",)))}},
+        "It has the address 10.1.1.1/24.",
+        "`guest-interface`",
+    ),
+    (
         "network/no-default-route",
         {"network": {"routes": HEALTHY.network.routes[1:]}},
         "Of 1 known routes",
@@ -477,12 +501,18 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "cable",
     ),
     (
-        "network/forward-drop",
-        {"network": {"forward_policy": "drop", "firewalls": ("docker", "ufw")}},
-        "is drop; active are docker and ufw",
-        "guests' network",
+        "network/firewall",
+        {"network": DROPS},
+        "is drop; active are docker and ufw. Guests that are not kept apart",
+        "port 53",
     ),
-    ("network/firewall", {"network": {"firewalls": ("nftables",)}}, "nftables", "guests"),
+    (
+        "network/firewall",
+        {"network": {"firewalls": ("nftables",)}},
+        "Active: nftables. The policy for forwarded packets is accept. dom0 reaches its guests all the same",
+        "guests",
+    ),
+    ("network/forwards", {"network": {"ip_forward": Answer.YES}}, "ip_forward is 1. So guests", "firewall"),
     (
         "network/manager-unknown",
         {"network": {"interfaces": (replace(UPLINK, manager=""),)}},
@@ -514,9 +544,111 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
 )
 
 
+NAT = {"guest_mode": Mode.NAT}
+BRIDGED = {"guest_mode": Mode.BRIDGE, "guest_bridge": "br0"}
+
+# The same with settings that are not the defaults: they come after what is different of the machine.
+CASES_OF_SETTINGS: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], ...] = (
+    (
+        "network/range-in-use",
+        {"network": {"routes": (*HEALTHY.network.routes, VPN6)}},
+        {"guest_network6": IPv6Network("fd12:3456:789a:7::/64")},
+        "fd12:3456:789a:7::/64 overlaps with route fd12:3456:789a::/48 through wg0.",
+        "or to none",
+    ),
+    (
+        "network/interface-in-use",
+        {},
+        {"guest_interface": "enp0s3"},
+        "There is an interface enp0s3 (kind: physical). It has the address 10.0.2.15/24 and fe80::",
+        "",
+    ),
+    (
+        "network/no-uplink",
+        {"network": {"routes": (Route(destination="default", interface="enp0s3", gateway="fe80::2"),)}},
+        NAT,
+        "no default route for IPv4",
+        "guest-mode = routed",
+    ),
+    (
+        "network/no-bridge",
+        {},
+        {"guest_mode": Mode.BRIDGE},
+        "`guest-bridge` is not set.",
+        "Make a bridge first",
+    ),
+    ("network/no-bridge", {}, BRIDGED, "There is no interface br0.", "Make a bridge first"),
+    (
+        "network/no-bridge",
+        {"network": {"interfaces": (UPLINK, BRIDGE)}},
+        {"guest_mode": Mode.BRIDGE, "guest_bridge": "enp0s3"},
+        "enp0s3 is no bridge (kind: physical).",
+        "Set `guest-bridge` to one that is there, as br0, or",
+    ),
+    (
+        "network/bridged",
+        {"network": {"interfaces": (UPLINK, BRIDGE)}},
+        BRIDGED,
+        "on br0. Each has a MAC address of its own",
+        "On a rented machine",
+    ),
+    (
+        "network/bridge-not-used",
+        {},
+        {"guest_bridge": "br0"},
+        "`guest-bridge` is br0, and `guest-mode` is routed.",
+        "",
+    ),
+    (
+        "network/forward-drop",
+        {"network": DROPS},
+        NAT,
+        "is drop; active are docker and ufw. With `guest-mode = nat`",
+        "`ufw route allow from 172.20.216.0/24`",
+    ),
+    (
+        "network/forward-drop",
+        {"network": {"forward_policy": "drop", "firewalls": ("docker",)}},
+        NAT,
+        "active is docker",
+        "`iptables -I DOCKER-USER -s 172.20.216.0/24 -j ACCEPT`",
+    ),
+    ("network/forward-drop", {"network": {"forward_policy": "drop"}}, NAT, "is drop. With", "Allow the"),
+    (
+        "network/forward-drop",
+        {"network": {**DROPS, "interfaces": (UPLINK, BRIDGE)}},
+        BRIDGED,
+        "With Docker it holds for what passes a bridge",
+        "-i br0 -o br0",
+    ),
+    (
+        "network/firewall",
+        {"network": {"forward_policy": "drop", "firewalls": ("ufw",), "interfaces": (UPLINK, BRIDGE)}},
+        BRIDGED,
+        "active is ufw",
+        "",
+    ),
+)
+
+
 @pytest.mark.parametrize(("id", "changes", "diagnosis", "remedy"), CASES, ids=[case[0] for case in CASES])
 def test_finding(id: str, changes: dict[str, Any], diagnosis: str, remedy: str) -> None:
-    found = {f.id: f for f in run_checks(make_facts(**changes), make_config())}
+    judge(id, changes, {}, diagnosis, remedy)
+
+
+@pytest.mark.parametrize(
+    ("id", "changes", "config", "diagnosis", "remedy"),
+    CASES_OF_SETTINGS,
+    ids=[case[0] for case in CASES_OF_SETTINGS],
+)
+def test_finding_with_settings(
+    id: str, changes: dict[str, Any], config: dict[str, Any], diagnosis: str, remedy: str
+) -> None:
+    judge(id, changes, config, diagnosis, remedy)
+
+
+def judge(id: str, changes: dict[str, Any], config: dict[str, Any], diagnosis: str, remedy: str) -> None:
+    found = {f.id: f for f in run_checks(make_facts(**changes), make_config(**config))}
     assert id in found
     rule = next(r for r in RULES if r.id == id)
     assert (found[id].severity, found[id].title) == (rule.severity, rule.title)
@@ -528,7 +660,8 @@ def test_finding(id: str, changes: dict[str, Any], diagnosis: str, remedy: str) 
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {case[0] for case in CASES} | {CHECK_FAILED.id} == {rule.id for rule in RULES}
+    cases = {case[0] for case in CASES} | {case[0] for case in CASES_OF_SETTINGS}
+    assert cases | {CHECK_FAILED.id} == {rule.id for rule in RULES}
 
 
 def others(facts: Facts, config: Config) -> tuple[Finding, ...]:
@@ -563,10 +696,80 @@ def test_texts_are_whole_sentences() -> None:
                 and "  " not in text
                 and (text[0].isupper() or text.startswith(("`", "dom0", "apt ")))
             ), rule.id
-    for _, changes, *_ in CASES:
-        for f in run_checks(make_facts(**changes), make_config()):
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [(changes, {}) for _, changes, *_ in CASES]
+    cases += [(changes, config) for _, changes, config, *_ in CASES_OF_SETTINGS]
+    for changes, config in cases:
+        for f in run_checks(make_facts(**changes), make_config(**config)):
             assert f.diagnosis.endswith(".") and f.remedy.endswith("."), f
             assert ".." not in f.diagnosis and "  " not in f.diagnosis, f
+
+
+def ids_of(facts: Facts, **config: Any) -> set[str]:
+    return {f.id for f in run_checks(facts, make_config(**config))}
+
+
+def test_forwarding_that_is_wanted_or_goes_nowhere_is_not_told() -> None:
+    assert "network/forwards" not in ids_of(make_facts(network={"ip_forward": Answer.YES}), **NAT)
+    network = {"ip_forward": Answer.YES, "forward_policy": "drop"}
+    assert "network/forwards" not in ids_of(make_facts(network=network))
+
+
+def test_routes_that_leave_guests_alone() -> None:
+    """All of IPv6, all that is routed of it, and a neighbour of the prefix."""
+    wide = [Route(destination=d, interface="wg0", gateway="") for d in ("::/1", "8000::/1", "2000::/3")]
+    next_door = Route(destination="fd12:3456:789a:d9::/64", interface="wg0", gateway="")
+    routes = (*HEALTHY.network.routes, *wide, next_door)
+    facts = make_facts(network={"routes": routes, "ula_prefix": "fd12:3456:789a:d8::/64"})
+    assert "network/range-in-use" not in ids_of(facts)
+    assert "network/range-in-use" not in ids_of(facts, guest_network6=IPv6Network("2001:db8:0:1::/64"))
+
+
+def test_without_ipv6_no_prefix_of_it_is_in_use() -> None:
+    facts = make_facts(
+        network={"routes": (*HEALTHY.network.routes, VPN6), "ula_prefix": "fd12:3456:789a:d8::/64"}
+    )
+    assert "network/range-in-use" in ids_of(facts)
+    assert "network/range-in-use" not in ids_of(facts, guest_network6=None)
+
+
+def test_both_networks_can_be_in_use() -> None:
+    routes = (*HEALTHY.network.routes, VPN, VPN6)
+    facts = make_facts(network={"routes": routes, "ula_prefix": "fd12:3456:789a:d8::/64"})
+    found = [f for f in run_checks(facts, make_config()) if f.id == "network/range-in-use"]
+    assert [f.diagnosis.partition(" ")[0] for f in found] == ["172.20.216.0/24", "fd12:3456:789a:d8::/64"]
+
+
+def test_once_converted_the_network_is_in_use_by_our_own_guests() -> None:
+    ours = replace(UPLINK, name="xenable0", kind="dummy", addresses=("172.20.216.1/24",))
+    network = {"interfaces": (UPLINK, ours)}
+    assert {"network/range-in-use", "network/interface-in-use"} <= ids_of(make_facts(network=network))
+    converted = make_facts(network=network, conversion={"state": "applied"})
+    assert not {"network/range-in-use", "network/interface-in-use"} & ids_of(converted)
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ((Route(destination="default", interface="a", gateway="10.0.0.1"),), "a"),
+        ((Route(destination="default", interface="a", gateway="fe80::1"),), ""),
+        # A route without a gateway: over a line with two ends.
+        ((Route(destination="default", interface="enp0s3", gateway=""),), "enp0s3"),
+        ((Route(destination="default", interface="six", gateway=""),), ""),
+        ((Route(destination="10.0.0.0/8", interface="a", gateway="10.0.0.1"),), ""),
+        (
+            (
+                Route(destination="default", interface="six", gateway="fe80::1"),
+                Route(destination="default", interface="b", gateway="10.0.0.1"),
+                Route(destination="default", interface="c", gateway="10.0.0.1"),
+            ),
+            "b",
+        ),
+        ((), ""),
+    ],
+)
+def test_ipv4_uplink(routes: tuple[Route, ...], expected: str) -> None:
+    six = replace(UPLINK, name="six", addresses=("fe80::1/64",))
+    assert ipv4_uplink(make_facts(network={"routes": routes, "interfaces": (UPLINK, six)})) == expected
 
 
 # -------------------------------------------------------------------------------------- helpers of the plan

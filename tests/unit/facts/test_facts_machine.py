@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv6Network
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,20 @@ def test_interfaces_of_a_folder(tmp_path: Path) -> None:
         ("wl0", "wireless", "networkmanager", False),
     ]
     assert (found.firewalls, found.forward_policy, found.ip_forward) == (("ufw",), "", Answer.YES)
+
+
+@pytest.mark.parametrize("machine_id", ["", "uninitialized\n", "0" * 31 + "\n", "x" * 32 + "\n"])
+def test_without_an_identity_a_machine_has_no_prefix_of_its_own(tmp_path: Path, machine_id: str) -> None:
+    assert probe_network(make_tree(tmp_path, {"/etc/machine-id": machine_id})).ula_prefix == ""
+
+
+def test_a_machine_has_one_prefix_of_its_own(tmp_path: Path) -> None:
+    prefixes = []
+    for name, machine_id in (("a", "0" * 32), ("b", "0" * 32), ("c", "0" * 31 + "1")):
+        host = make_tree(tmp_path / name, {"/etc/machine-id": machine_id + "\n"})
+        prefixes.append(IPv6Network(probe_network(host).ula_prefix))
+    assert prefixes[0] == prefixes[1] != prefixes[2]
+    assert all(p.prefixlen == 64 and p.subnet_of(IPv6Network("fd00::/8")) for p in prefixes)
 
 
 def test_firewall_output() -> None:
