@@ -26,7 +26,7 @@ quick: setup
 test: setup
 	$(PYTEST)
 	debian/build.sh dist
-	/usr/bin/python3 -m lab run conversion no-network
+	/usr/bin/python3 -m lab run first-guest no-network
 
 lab: setup
 	debian/build.sh dist

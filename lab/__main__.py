@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from lab import bench, preload, ssh
+from lab import bench, bench_guests, preload, ssh
 from lab.build import image
 from lab.cache import new_run_folder
 from lab.errors import LabError, ScenarioFailed
@@ -17,6 +17,9 @@ from lab.parallel import Job, processors, run_jobs
 from lab.recipe import Firmware, Kernel, Recipe, Release
 from lab.scenarios import SCENARIOS
 from lab.story import Story, current, failure, say, step, telling
+
+BENCHES: dict[str, bench.Part] = {"conversion": bench.conversion, "guests": bench_guests.run}
+"""Parts of the figures, in the order of the table."""
 
 # Exit codes: a test runner has to tell "the test says no" from "the lab broke".
 PASSED, FAILED, BROKEN = 0, 1, 2
@@ -50,8 +53,17 @@ def parser() -> argparse.ArgumentParser:
         "rehearse", parents=[machine_options], help="the whole conversion and back, on one machine"
     )
     verbs.add_parser("all", help="every scenario, on every release and firmware")
-    verbs.add_parser("bench", parents=[machine_options], help="the figures, side by side")
+    figures = verbs.add_parser("bench", parents=[machine_options], help="the figures, side by side")
+    parts = ", ".join(BENCHES)
+    figures.add_argument("part", nargs="*", type=part, metavar="PART", help=f"only these: {parts}")
     return top
+
+
+def part(name: str) -> str:
+    """A name in BENCHES; argparse's own choices do not go with an empty list in Python 3.11."""
+    if name not in BENCHES:
+        raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(BENCHES)}")
+    return name
 
 
 def build(recipe: Recipe, packages: tuple[str, ...]) -> None:
@@ -149,7 +161,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.verb == "rehearse":
             return rehearse(recipe, options.cpus)
         if options.verb == "bench":
-            bench.run(Lab(new_run_folder("bench"), recipe))
+            bench.run(
+                Lab(new_run_folder("bench"), recipe), [BENCHES[name] for name in options.part or BENCHES]
+            )
         elif options.verb == "shell":
             shell(recipe, options.cpus)
         else:

@@ -4,6 +4,7 @@
 import json
 import re
 import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +63,32 @@ class Figure:
         return f"{self.name:<46} {theirs:9.2f} s {ours:9.2f} s   {self.ratio:6.3f}  {self.goal}"
 
 
-def run(lab: Lab) -> tuple[Figure, ...]:
+Part = Callable[[Lab], tuple[Figure, ...]]
+"""What is measured together."""
+
+
+def run(lab: Lab, parts: Sequence[Part]) -> tuple[Figure, ...]:
     """Measure everything, print a table, and leave it as JSON in the run's folder."""
-    base = prepared(lab)
-    figures = (*conversions(lab, base), *generators(lab, base))
-    head = f"{'medians of ' + str(ROUNDS):<46} {'without':>11} {'Xenable':>11}   ratio   goal"
-    for line in (head, *(figure.line() for figure in figures)):
+    figures: list[Figure] = []
+    for part in parts:
+        figures += part(lab)
+        # After each part: the next one may break, hours later.
+        rows = [{**figure.__dict__, "ratio": figure.ratio} for figure in figures]
+        (lab.folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
+    for line in (table_head(), *(figure.line() for figure in figures)):
         print(line)
-    rows = [{**figure.__dict__, "ratio": figure.ratio} for figure in figures]
-    (lab.folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
-    return figures
+    return tuple(figures)
+
+
+def table_head() -> str:
+    """The row above those of the figures."""
+    return f"{'medians':<46} {'without':>11} {'Xenable':>11}   ratio   goal"
+
+
+def conversion(lab: Lab) -> tuple[Figure, ...]:
+    """The conversion itself, and the boot menu."""
+    base = prepared(lab)
+    return (*conversions(lab, base), *generators(lab, base))
 
 
 def prepared(lab: Lab) -> Path:

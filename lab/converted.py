@@ -26,12 +26,16 @@ def package() -> Path:
     return built[-1]
 
 
-def install(lab: Lab, vm: VM) -> None:
-    """Put the package on a machine as a user would: apt install ./xenable_*_all.deb."""
+def install(lab: Lab, vm: VM, *, recommended: bool = False) -> None:
+    """Put the package on a machine as a user would: apt install ./xenable_*_all.deb.
+
+    recommended: with what it recommends, which only guests need; it takes an emulated machine a while.
+    """
     preload.give(vm, lab.recipe.release)
     deb = package()
     vm.put(deb, f"/root/{deb.name}")
-    vm.ssh(f"DEBIAN_FRONTEND=noninteractive apt-get install -y /root/{deb.name}", timeout=600)
+    option = "" if recommended else "--no-install-recommends"
+    vm.ssh(f"DEBIAN_FRONTEND=noninteractive apt-get install -y {option} /root/{deb.name}", timeout=900)
     vm.ssh(f"rm /root/{deb.name}")
 
 

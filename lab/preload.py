@@ -16,9 +16,13 @@ from lab.story import step
 from lab.vm import VM
 
 PACKAGES = (
+    "dnsmasq-base",
     "grub-xen-host",
+    "mmdebstrap",
+    "nftables",
     "python3-apt",
     "python3-click",
+    "python3-dacite",
     "python3-rich",
     "xen-system-amd64",
     "xenstore-utils",

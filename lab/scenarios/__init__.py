@@ -4,13 +4,15 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import cloud, conversion, faults, mishaps, stock
+from lab.scenarios import cloud, conversion, faults, guests, mishaps, stock
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
     ("conversion", conversion.run),
+    ("first-guest", conversion.with_guest),
     ("no-network", faults.no_network),
     ("faults", faults.run),
     ("mishaps", mishaps.run),
     ("cloud", cloud.run),
+    ("guests", guests.run),
 )  # fmt: skip

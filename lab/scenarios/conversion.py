@@ -4,8 +4,9 @@
 import json
 import re
 
-from lab import converted
+from lab import baseimage, converted
 from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
+from lab.guestside import create, in_guest, make_key, wait_guest
 from lab.machines import Lab, machine
 from lab.story import must, say, step
 from lab.tree import VOLATILE, diff_trees
@@ -14,6 +15,16 @@ from lab.vm import VM
 
 def run(lab: Lab) -> None:
     """A stock machine becomes a dom0 and comes back, byte for byte."""
+    whole(lab)
+
+
+def with_guest(lab: Lab) -> None:
+    """The same with a guest, which answers over ssh by its name, and which the revert takes along."""
+    whole(lab, guest=True)
+
+
+def whole(lab: Lab, *, guest: bool = False) -> None:
+    """The conversion and the way back; with guest, one lives on the machine in between."""
     with machine(lab) as vm:
         with step("the machine boots natively"):
             vm.boot()
@@ -52,8 +63,10 @@ def run(lab: Lab) -> None:
             reboot(vm)
             wait_state(vm, "confirmed", 500)
             is_dom0(vm)
+        if guest:
+            first_guest(lab, vm)
         with step("revert takes everything back"):
-            xenable(vm, "revert --yes")
+            xenable(vm, "revert --yes --remove-guests" if guest else "revert --yes")
             must(status(vm)["next_boot"] == "native", "the next boot is native")
         with step("the reboot is the machine of before"):
             reboot(vm)
@@ -63,6 +76,21 @@ def run(lab: Lab) -> None:
             must(vm.ssh("cat /boot/grub/grub.cfg").stdout == menu, "the menu is byte-identical")
             changed = diff_trees(before, vm.tree())
             must(not changed, "every file is as it was:\n" + "\n".join(changed))
+
+
+def first_guest(lab: Lab, vm: VM) -> None:
+    """Make a guest, and log in to it."""
+    with step("the image of a release is put there, and a guest is made of it"):
+        make_key(vm)
+        baseimage.give(vm, lab.recipe.release)
+        say(f"{create(vm, 'web1', '--type pv'):.0f} s")
+    with step("it answers over ssh, and dom0 answers it, by name"):
+        wait_guest(vm, "web1")
+        in_guest(vm, "web1", "ping -c 2 -W 5 dom0")
+        say(xenable(vm, "guest list"))
+    with step("revert refuses while it is there"):
+        result = vm.ssh("xenable revert --yes", check=False)
+        must(result.code == 1 and "web1" in result.stderr, f"it names the guest: {result.stderr}")
 
 
 def touched(vm: VM, marker: str) -> list[str]:

@@ -134,7 +134,7 @@ def power_cut(lab: Lab, base: Path) -> None:
         with step("power-cut: the trial runs and waits for a person"):
             vm.boot()
             vm.wait_ssh()
-            xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {TRIAL_SECONDS}")
+            xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {4 * TRIAL_SECONDS}")
             old = vm.boot_id()
             vm.reset()
             vm.wait_new_boot(old)

@@ -18,7 +18,7 @@ def value(argv: list[str], option: str) -> str:
 
 def test_the_cpu_is_one_that_xen_survives_on() -> None:
     argv = qemu.argv(SPEC)
-    assert value(argv, "-cpu") == "max,-smap,-rdtscp"
+    assert value(argv, "-cpu") == "max,-smap,-rdtscp,-xsave"
     assert value(argv, "-accel") == "tcg,thread=multi"
     assert value(argv, "-machine") == "q35"
     assert value(argv, "-m") == "3072M"

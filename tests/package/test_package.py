@@ -59,13 +59,15 @@ def test_lintian_is_content(deb: Path) -> None:
 
 def test_contents(deb: Path, tmp_path: Path) -> None:
     output("dpkg-deb", "-x", deb, tmp_path)
-    for name in ("grub.d", "initramfs"):
+    for name in ("grub.d", "guest", "hold", "initramfs", "network"):
         for path in (TOP / "data" / name).rglob("*"):
             if path.is_file():
                 shipped = tmp_path / "usr/share/xenable" / path.relative_to(TOP / "data")
                 assert shipped.read_bytes() == path.read_bytes(), shipped
-    for unit in (TOP / "data/systemd").iterdir():
-        assert (tmp_path / "usr/lib/systemd/system" / unit.name).read_bytes() == unit.read_bytes()
+    units = [path for path in (TOP / "data/systemd").rglob("*") if path.is_file()]
+    for unit in units:
+        shipped = tmp_path / "usr/lib/systemd/system" / unit.relative_to(TOP / "data/systemd")
+        assert shipped.read_bytes() == unit.read_bytes()
     for path in (TOP / "xenable").rglob("*.py"):
         assert (tmp_path / "usr/lib/python3/dist-packages" / path.relative_to(TOP)).is_file()
     for name in (
@@ -115,7 +117,8 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mmdebstrap",
         "--variant=apt",
         "--skip=check/qemu",
-        "--include=grub-common,grub2-common,python3-apt,python3-click,python3-rich,python3-dacite,systemd",
+        "--include=dnsmasq-base,grub-common,grub2-common,iproute2,nftables,python3-apt,python3-click,"
+        "python3-rich,python3-dacite,systemd",
         suite,
         target,
         mirror,

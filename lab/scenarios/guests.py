@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guests on a dom0: made, reached, spoofing in vain, upgraded, started with dom0, gone without a trace."""
+
+from pathlib import Path
+
+from lab import converted
+from lab.converted import is_native, reboot, wait_state, xenable
+from lab.guestside import SPOOFS, create, guests, in_guest, make_key, reaches, spoof, wait_guest
+from lab.machines import Lab, machine
+from lab.story import must, say, step
+from lab.tree import diff_trees
+from lab.vm import VM
+
+MEMORY = 4096
+
+LEFT = (
+    "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding",
+    "ip -brief link | cut -d' ' -f1",
+    "ip route; ip -6 route",
+    "nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'",
+    "xenstore-ls /local/domain/0/backend 2>/dev/null || true",
+    "cat /etc/hosts",
+)
+"""What has to be as before when the last guest is gone, beside the files."""
+
+
+def run(lab: Lab) -> None:
+    """A dom0 gets PV and PVH guests: reached by name, kept from spoofing, upgraded, gone without a trace."""
+    base = dom0(lab)
+    with machine(lab, "dom0", base=base, memory=MEMORY) as vm:
+        with step("dom0 boots"):
+            start(vm)
+        before, left = vm.tree(), leftovers(vm)
+        with step("a PV guest is made, with the image of its release"):
+            say(f"{create(vm, 'web1', '--type pv --autostart'):.0f} s")
+        with step("a PVH guest is made of the same image"):
+            say(f"{create(vm, 'web2', '--type pvh --no-isolate'):.0f} s")
+        with step("both answer over ssh and to ping, by name"):
+            for name, kind in (("web1", "pv"), ("web2", "pvh")):
+                wait_guest(vm, name)
+                must(in_guest(vm, name, "hostname").strip() == name, f"{name} knows its name")
+                in_guest(vm, name, "ping -c 2 -W 5 dom0")
+                vm.ssh(f"ping -c 2 -W 5 {name}")
+                must(guests(vm)[name]["kind"] == kind, f"{name} is {kind}: {guests(vm)[name]}")
+        with step("each has keys and an id of its own"):
+            for what in ("cat /etc/machine-id", "cat /etc/ssh/ssh_host_ed25519_key.pub"):
+                must(in_guest(vm, "web1", what) != in_guest(vm, "web2", what), what)
+        with step("isolated guests do not reach each other"):
+            must(not reaches(vm, "web2", "web1"), "web2 does not reach web1")
+        with step("what a guest spoofs is dropped, counted and shown"):
+            for kind in SPOOFS:
+                count = guests(vm)["web1"]["spoofed"]
+                spoof(vm, "web1", kind)
+                must(guests(vm)["web1"]["spoofed"] > count, f"{kind} was dropped and counted")
+            say(xenable(vm, "guest list"))
+        with step("guests that are not isolated reach each other, by name"):
+            create(vm, "web3", "--type pv --no-isolate")
+            wait_guest(vm, "web3")
+            must(reaches(vm, "web2", "web3") and reaches(vm, "web3", "web2"), "web2 and web3 do")
+            must(vm.ssh("cat /proc/sys/net/ipv4/ip_forward").stdout.strip() == "0", "dom0 forwards nothing")
+            xenable(vm, "guest remove --yes --force web3")
+        with step("a kernel upgrade in a guest survives its reboot"):
+            upgrade(vm, "web2")
+        with step("autostart survives dom0's reboot"):
+            reboot(vm)
+            wait_state(vm, "confirmed", 500)
+            wait_guest(vm, "web1")
+            must(guests(vm)["web2"]["state"] == "stopped", "nobody asked for web2")
+        with step("revert refuses while there are guests"):
+            result = vm.ssh("xenable revert --yes", check=False)
+            must(result.code == 1 and "web1, web2" in result.stderr, f"it names them: {result.stderr}")
+        with step("remove leaves nothing"):
+            for name in ("web1", "web2"):
+                xenable(vm, f"guest remove --yes --force {name}")
+            now = leftovers(vm)
+            wrong = [f"{what}:\n{left[what]}\n{now[what]}" for what in LEFT if left[what] != now[what]]
+            must(not wrong, "all is as before:\n" + "\n".join(wrong))
+            changed = diff_trees(before, vm.tree())
+            must(not changed, "every file is as it was:\n" + "\n".join(changed))
+        with step("revert --remove-guests takes guests and images away"):
+            create(vm, "web4", "--type pv")
+            xenable(vm, "revert --yes --remove-guests")
+            reboot(vm)
+            is_native(vm)
+            found = vm.ssh("find /var/lib/xenable /etc/xen 2>/dev/null || true").stdout
+            must("web4" not in found and ".raw" not in found, f"web4 and its image are gone: {found}")
+        vm.shutdown()
+
+
+def dom0(lab: Lab) -> Path:
+    """The disk of a machine that was converted and confirmed."""
+    with machine(lab, "prepare") as vm:
+        with step("a stock machine becomes a dom0"):
+            vm.boot()
+            vm.wait_ssh()
+            vm.wait_settled()
+            converted.install(lab, vm, recommended=True)
+            xenable(vm, "apply --yes")
+            reboot(vm)
+            wait_state(vm, "confirmed", 500)
+            vm.shutdown()
+        return vm.snapshot("dom0")
+
+
+def start(vm: VM) -> None:
+    """Boot a dom0 whose Xen is confirmed."""
+    vm.boot()
+    vm.wait_ssh()
+    wait_state(vm, "confirmed", 500)
+    vm.wait_settled()
+    make_key(vm)
+
+
+def leftovers(vm: VM) -> dict[str, str]:
+    """What the commands of LEFT say."""
+    return {what: vm.ssh(what).stdout for what in LEFT}
+
+
+def upgrade(vm: VM, name: str) -> None:
+    """Install another kernel in a guest the way a package does it, reboot, and demand that it runs."""
+    old = in_guest(vm, name, "uname -r").strip()
+    new = f"{old}.lab"
+    boot = in_guest(vm, name, "cat /proc/sys/kernel/random/boot_id").strip()
+    in_guest(
+        vm,
+        name,
+        f"cp -a /boot/vmlinuz-{old} /boot/vmlinuz-{new} && cp -a /boot/config-{old} /boot/config-{new} && "
+        f"cp -a /lib/modules/{old} /lib/modules/{new} && depmod {new} && "
+        f"run-parts --arg={new} --arg=/boot/vmlinuz-{new} /etc/kernel/postinst.d",
+        timeout=900,
+    )
+    menu = in_guest(vm, name, "cat /boot/grub/grub.cfg")
+    must(f"vmlinuz-{new}" in menu, f"the guest's menu has the new kernel:\n{menu}")
+    in_guest(vm, name, f"rm /boot/vmlinuz-{old}")
+    xenable(vm, f"guest reboot {name}")
+    wait_guest(vm, name, boot)
+    must(f"vmlinuz-{new}" in in_guest(vm, name, "cat /proc/cmdline"), "the guest runs the new kernel")

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table of the figures, and the parts that it is made of."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import __main__ as main
+from lab import bench, bench_guests
+from lab.bench import Figure
+from lab.errors import ScenarioFailed
+from lab.machines import Lab
+from lab.recipe import GUEST
+
+FAST = Figure("a later guest, 4 GB", (100.0,), (3.0, 1.0, 2.0), "<= 0.05")
+
+
+def test_a_figure_is_of_medians() -> None:
+    assert FAST.ratio == 0.02
+    assert " ".join(FAST.line().split()) == "a later guest, 4 GB 100.00 s 2.00 s 0.020 <= 0.05"
+
+
+def test_the_table_and_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Figure("another", (1.0,), (1.0,), "")
+    assert bench.run(Lab(tmp_path), [lambda lab: (FAST,), lambda lab: (other,)]) == (FAST, other)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["medians", "a", "another"]
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["ratio"] for row in rows] == [0.02, 1.0] and rows[0]["ours"] == [3.0, 1.0, 2.0]
+
+
+def test_a_part_that_breaks_leaves_the_figures_before_it(tmp_path: Path) -> None:
+    def broken(lab: Lab) -> tuple[Figure, ...]:
+        raise ScenarioFailed("no")
+
+    with pytest.raises(ScenarioFailed):
+        bench.run(Lab(tmp_path), [lambda lab: (FAST,), broken])
+    assert [row["name"] for row in json.loads((tmp_path / "bench.json").read_text())] == [FAST.name]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"), [([], ["conversion", "guests"]), (["guests"], ["guests"])], ids=["all", "one"]
+)
+def test_parts_by_name(
+    words: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XENABLE_LAB_CACHE", str(tmp_path))
+    monkeypatch.delenv("XENABLE_LAB_RUNS", raising=False)
+    asked: list[bench.Part] = []
+    monkeypatch.setattr(bench, "run", lambda lab, chosen: asked.extend(chosen))
+    assert main.main(["bench", *words]) == main.PASSED
+    assert asked == [main.BENCHES[name] for name in parts]
+
+
+def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["bench", "gests"])
+    assert "gests" in capsys.readouterr().err
+
+
+def test_no_word_is_left_in_a_command() -> None:
+    words = {"name": "web1", "release": "trixie", "size": "4G", "mirror": "http://mirror.example.org/debian"}
+    assert "'Codename: trixie'" in bench_guests.fill(bench_guests.FIND_MIRROR, release="trixie")
+    for text in (bench_guests.THEIRS, bench_guests.OURS, bench_guests.THEIR_DISK, bench_guests.OUR_DISK):
+        assert not re.findall(r"\b(NAME|RELEASE|SIZE|MIRROR)\b", bench_guests.fill(text, **words))
+    assert "mount -o ro,loop /a/b /mnt" in bench_guests.fill(bench_guests.INSIDE, disk="/a/b")
+
+
+@pytest.mark.realtool
+@pytest.mark.parametrize("text", [bench_guests.THEIRS, bench_guests.OURS, bench_guests.INSIDE])
+def test_commands_are_shell(text: str) -> None:
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def test_the_figure_of_the_vif_scripts() -> None:
+    route, ours = bench_guests.VIF_SCRIPTS
+    rounds = bench_guests.VIF_ROUNDS
+    figure = bench_guests.vif_figure(json.dumps({ours: [0.1] * rounds, route: [0.4] * rounds}))
+    assert figure.ratio == pytest.approx(0.25)
+    with pytest.raises(ScenarioFailed, match="not all interfaces"):
+        bench_guests.vif_figure(json.dumps({ours: [0.1] * rounds, route: [0.4]}))
+
+
+@pytest.mark.realtool
+def test_vif_times_measures_both(tmp_path: Path) -> None:
+    """With stand-ins for Xen's and the kernel's tools."""
+    store = tmp_path / "store"
+    tools = {
+        "xenstore-write": 'while [ $# -gt 0 ]; do printf "%s %s\\n" "$1" "$2" >>STORE; shift 2; done',
+        "xenstore-read": 'sed -n "s,^$1 ,,p" STORE | tail -n 1',
+        "xenstore-rm": "rm -f STORE",
+        "ip": 'echo "ip $*" >>LOG',
+        "slow": 'echo "$*" >>LOG; [ "$1" = offline ] || { sleep 0.2; mark; }',
+        "fast": 'echo "$*" >>LOG; [ "$1" = offline ] || mark',
+        "bad": "exit 3",
+        "mute": "exit 0",
+        "mark": '[ "$vif $netdev" = "vif250.0 xenable0" ] && xenstore-write "$XENBUS_PATH/hotplug-status" '
+        "connected",
+    }
+    for name, text in tools.items():
+        script = tmp_path / name
+        text = text.replace("STORE", str(store)).replace("LOG", str(tmp_path / "log"))
+        script.write_text(f"#!/bin/sh\n{text}\n")
+        script.chmod(0o755)
+
+    def measure(*scripts: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(GUEST / "vif_times.py"), "3", "vif250.0", "xenable0", "172.20.216.250"]
+            + [str(tmp_path / name) for name in scripts],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    done = measure("slow", "fast")
+    assert done.returncode == 0, done.stderr
+    slow, fast = json.loads(done.stdout).values()
+    assert len(slow) == len(fast) == 3 and min(slow) >= 0.2 > max(fast) and not store.exists()
+    log = (tmp_path / "log").read_text()
+    assert log.count("online type_if=vif") == log.count("offline type_if=vif") == 6
+    assert log.count("ip link add vif250.0 type veth") == 6
+    assert "exited 3" in measure("bad").stderr and "left the status ''" in measure("mute").stderr
