@@ -78,6 +78,7 @@ def _undo_all(host: Host, listener: Listener) -> tuple[str, ...]:
     journal.repair_tail(host)
     engine.revert(host, journal.read_journal(host), listener)
     left = engine.remains(host, journal.read_journal(host))
+    host.settle()
     # The journal goes last: what is killed in here, a second revert finishes.
     host.remove(trial.TRIAL)
     host.remove(health.BEFORE)

@@ -267,6 +267,11 @@ class Host:
             self.path(source).rename(self.path(path))
             hostio.sync_folder(self.path(path).parent)
 
+    def settle(self) -> None:
+        """Wait until all that was written is in its place. fsync is content with the journal, and GRUB reads
+        a file system without its journal: after a reset it would find the folders and names of before."""
+        hostio.settle()
+
     def clean(self, path: StrPath) -> None:
         """Remove what a write that was killed left beside a file."""
         try:

@@ -44,6 +44,11 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def settle() -> None:
+    """Put all that is in memory, metadata included, where it belongs on disk: sync(2)."""
+    os.sync()
+
+
 def write(
     target: Path,
     data: bytes,

@@ -322,6 +322,8 @@ def arm(host: Host, slot: str) -> None:
         raise XenableError("cannot arm the trial boot: there is no environment block that GRUB can write")
     health.write_before(host, health.look_around(host))
     write_trial(host, Trial(slot=slot, verdict="armed", seconds=0, deadline=0))
+    # First the slot and the menu, then the word to boot them.
+    host.settle()
     write_environment(host, folder, replace(env, try_slot=slot, trying="", stage="", started=""))
 
 

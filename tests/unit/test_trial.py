@@ -14,6 +14,7 @@ import pytest
 from xenable import trial, watchdog
 from xenable.boot.environment import Environment, read_environment, write_environment
 from xenable.errors import XenableError
+from xenable.health import Before
 from xenable.host import Host
 from xenable.journal import Record, write_state
 from xenable.model import EntryState, Status
@@ -186,6 +187,19 @@ def test_a_menu_entry_that_is_no_slot_never_becomes_the_default(host: Host) -> N
     write_environment(host, GRUB, replace(TRYING, trying="xenable-4.20-6.12", default="a"))
     trial.accept(host)
     assert read_environment(host, GRUB) == Environment(default="a")
+
+
+def test_all_is_in_its_place_on_disk_before_grub_is_told_to_boot_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GRUB reads no journal: a slot that is only there finds a reset in the state of before."""
+    write_environment(host, GRUB, Environment())
+    at_sync: list[Environment | None] = []
+    monkeypatch.setattr("os.sync", lambda: at_sync.append(read_environment(host, GRUB)))
+    monkeypatch.setattr("xenable.health.look_around", lambda host: Before(known=True))
+    trial.arm(host, "a")
+    assert at_sync == [Environment()]
+    assert read_environment(host, GRUB) == Environment(try_slot="a")
 
 
 def test_disarm_makes_the_next_boot_native(host: Host) -> None:
