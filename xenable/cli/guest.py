@@ -28,7 +28,15 @@ CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_w
 INTERRUPTED = 130
 """As xenable.__main__ has it."""
 
-name_argument = click.argument("name", metavar="NAME")
+
+def _name_there(_: click.Context, __: click.Parameter, text: str) -> str:
+    from xenable.guests.words import any_name
+
+    return word("the name", text, any_name)
+
+
+name_argument = click.argument("name", metavar="NAME", callback=_name_there)
+"""Of a guest that is there; it becomes a part of paths."""
 
 
 class Guests(click.Group):
@@ -94,7 +102,7 @@ def tell(as_json: bool, result: str, name: str, text: str, **more: Any) -> None:
 
 
 @command.command(short_help="Make a guest and start it.", context_settings=CONTEXT)
-@name_argument
+@click.argument("name", metavar="NAME")
 @click.option("--release", metavar="CODENAME", help="Release to install; the default is this machine's own.")
 @click.option(
     "--image", metavar="FILE", help="Cloud image to begin with, raw or qcow2, in place of a release."
@@ -111,7 +119,12 @@ def tell(as_json: bool, result: str, name: str, text: str, **more: Any) -> None:
     type=click.Choice(["pv", "pvh"]),
     help="The default is pvh, or pv where the processor can't run that.",
 )
-@click.option("--mirror", default="", metavar="URL", help="Archive for the release's packages.")
+@click.option(
+    "--mirror",
+    default="",
+    metavar="URL",
+    help="Archive for the release's packages and their -updates; security updates are to be set up by hand.",
+)
 @click.option("--no-isolate", is_flag=True, help="Let it and other such guests reach each other.")
 @click.option("--autostart", is_flag=True, help="Start it with dom0.")
 @click.option("--no-start", is_flag=True, help="Do not start it now.")

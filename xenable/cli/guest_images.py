@@ -16,7 +16,12 @@ from xenable.host import Host
 
 @command.command(short_help="Images that guests begin as.", context_settings=CONTEXT)
 @click.option("--build", metavar="CODENAME", help="Make the image of a release now, for guests to come.")
-@click.option("--mirror", default="", metavar="URL", help="Archive for the packages of --build.")
+@click.option(
+    "--mirror",
+    default="",
+    metavar="URL",
+    help="Archive for --build and its -updates; security updates are to be set up by hand.",
+)
 @click.option("--remove", metavar="NAME", help="Remove it; the next guest of its release makes it anew.")
 @json_option
 def images(as_json: bool, build: str | None, mirror: str, remove: str | None) -> None:

@@ -102,6 +102,7 @@ def _build(host: Host, release: Release, mirror: str, work: Path, progress: Prog
         created=now(),
     )
     progress(0.96, "keeping it")
+    host.chmod(image, 0o600)
     kernel, initrd = root / "boot" / f"vmlinuz-{version}", root / "boot" / f"initrd.img-{version}"
     # The record, which is written last, must not outlive a power cut that these do not.
     host.run(["sync", image, kernel, initrd], timeout=None)
@@ -166,7 +167,9 @@ def _mmdebstrap(release: Release, mirror: str, work: Path) -> list[str]:
     ]
     if mirror:
         components = " ".join(release.components)
-        cmd.append(f"deb [signed-by={release.keyring}] {mirror} {release.codename} {components}")
+        # Security updates may be at another address, which nobody can tell from this one.
+        for suite in (release.codename, f"{release.codename}-updates"):
+            cmd.append(f"deb [signed-by={release.keyring}] {mirror} {suite} {components}")
     return cmd
 
 

@@ -57,7 +57,11 @@ def claims(host: Host) -> tuple[Claim, ...]:
 
 def taken_addresses(host: Host) -> set[IPv4Address]:
     """Addresses of all guests: by their records, claims, and every xl.cfg, whoever wrote it."""
-    texts = [guest.ipv4 for guest in records.read_all(host)]
+    texts = []
+    for name in records.names(host):
+        # A damaged record must not stop all others; its xl.cfg says the address too.
+        with contextlib.suppress(XenableError):
+            texts.append(records.read(host, name).ipv4)
     texts += [claim.ipv4 for claim in claims(host)]
     for name in host.names(records.CFGS):
         if name.endswith(".cfg"):

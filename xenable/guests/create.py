@@ -200,6 +200,9 @@ def _check_name(host: Host, name: str, place: Storage) -> None:
         taken = "a domain of that name runs"
     elif (folder := storage.folder_of(place, name)) is not None and host.exists(folder):
         taken = f"{folder} is there"
+    elif storage.has_volume(host, place, name):
+        # Else its claim would name it, and what fails would take it along.
+        taken = f"{storage.volume(place, name)} is there"
     if taken:
         raise XenableError(f"cannot create the guest {name}: {taken}", hint="choose another name")
 

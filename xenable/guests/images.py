@@ -85,7 +85,9 @@ def _read(host: Host, path: Path) -> Base:
         return Base(**(data | {"packages": tuple(data["packages"])}))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise XenableError(
-            f"cannot read {path}: it is damaged ({e})", hint="remove that file: the image is then made anew"
+            f"cannot read {path}: it is damaged ({e})",
+            hint="where no guest's disk stands on the image, remove that file: the image is then made anew; "
+            "else put the file back from a backup, or remove these guests",
         ) from e
 
 
@@ -153,6 +155,15 @@ def sweep(host: Host) -> None:
             host.remove(IMAGES / name)
 
 
+def remove_all(host: Host) -> None:
+    """Remove every image, one with a damaged record too. Only for who holds the folder's lock, when there is
+    no guest any more. Errors: XenableError."""
+    for name in host.names(IMAGES):
+        if name.endswith(".json") and not name.startswith("."):
+            host.remove(IMAGES / name)
+    sweep(host)
+
+
 @contextlib.contextmanager
 def at_work(host: Host, name: str, progress: Progress) -> Iterator[Path]:
     """A hidden folder to make an image in, for one process at a time; it is gone afterwards."""
@@ -187,22 +198,33 @@ def import_image(host: Host, path: Path, progress: Progress) -> Base:
     stands on other files, no space.
     """
     path = host.resolve(path)
-    size = _inspect(host, path)
-    progress(0.1, f"reading {path.name}")
-    digest = host.sha256(path)
-    name = f"image-{digest[:16]}"
-    with at_work(host, name, progress) as work:
+    what = f"cannot use the image {path}"
+    if not host.is_file(path):
+        raise XenableError(f"{what}: there is no such file")
+    if not host.exists("/usr/bin/qemu-img"):
+        raise XenableError(f"{what}: qemu-img is missing", hint="sudo apt install qemu-utils")
+    with at_work(host, "image", progress) as work:
+        progress(0.1, f"reading {path.name}")
+        # The file may be somebody else's, who could change it between a look at it and its use.
+        copy = work / "source"
+        host.run(["cp", "--reflink=auto", "--sparse=always", "--", path, copy], timeout=None)
+        size = _inspect(host, path, copy)
+        digest = host.sha256(copy)
+        name = f"image-{digest[:16]}"
         found = next((base for base in bases(host) if base.name == name), None)
-        return found or _convert(host, path, work, name, size, digest, progress)
+        return found or _convert(host, path, copy, name, size, digest, progress)
 
 
 def _convert(
-    host: Host, path: Path, work: Path, name: str, size: tuple[str, int], digest: str, progress: Progress
+    host: Host, path: Path, copy: Path, name: str, size: tuple[str, int], digest: str, progress: Progress
 ) -> Base:
     form, length = size
+    work = copy.parent
     progress(0.3, f"copying {path.name}")
-    # The format is what was looked at, not what the content claims by now; no file but this one is read.
-    host.run(["qemu-img", "convert", "-f", form, "-O", "raw", path, work / "image"], timeout=None)
+    # The format is what was looked at; no file but this one is read.
+    host.run(["qemu-img", "convert", "-f", form, "-O", "raw", copy, work / "image"], timeout=None)
+    # Whoever could not read the file can't read this one.
+    host.chmod(work / "image", 0o600)
     base = Base(
         name=name,
         release=re.sub(r"[^A-Za-z0-9._+-]", "_", path.name).lstrip("._+-")[:64] or name,
@@ -219,12 +241,13 @@ def _convert(
     return base
 
 
-def _inspect(host: Host, path: Path) -> tuple[str, int]:
-    """Format and length of an image's disk. Errors: XenableError for what must not be used."""
+def _inspect(host: Host, path: Path, copy: Path) -> tuple[str, int]:
+    """Format and length of an image's disk, by our copy of it.
+
+    Errors: XenableError for what must not be used.
+    """
     what = f"cannot use the image {path}"
-    if not host.is_file(path):
-        raise XenableError(f"{what}: there is no such file")
-    text = host.run(["qemu-img", "info", "--output=json", path]).stdout
+    text = host.run(["qemu-img", "info", "--output=json", copy]).stdout
     try:
         info = json.loads(text)
         form, length = str(info["format"]), int(info["virtual-size"])

@@ -18,7 +18,7 @@ from xenable.errors import XenableError
 from xenable.guests import claims, create, images, records, storage, words, xl, xlcfg
 from xenable.guests.model import Format, Guest
 from xenable.guests.records import GUESTS, IMAGES
-from xenable.guests.storage import Disk, Storage, StorageKind
+from xenable.guests.storage import Disk, Storage
 from xenable.guests.xl import Domain
 from xenable.host import Host
 from xenable.model import Progress
@@ -215,18 +215,25 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
         destroy(host, domain)
         _sweep_network(host)
     with host.lock_folder(GUESTS):
-        # First what starts it, last the record, which says where the rest is.
-        host.remove(records.auto_link(name))
-        host.remove(records.cfg(name))
-        claims.forget_name(host, name)
-        storage.remove_disk(host, guest.disk, guest.format)
-        home = records.folder(name)
-        if guest.format is not Format.BLOCK and Path(guest.disk).parent != home:
-            host.remove(Path(guest.disk).parent)
-        gone = GUESTS / f".{name}{claims.REMOVING}"
-        images.discard(host, gone)
-        host.rename(home, gone)
-        images.discard(host, gone)
+        _remove_files(host, name, Disk(path=guest.disk, format=guest.format, bytes=guest.disk_bytes))
+
+
+def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
+    """Remove what is on disk of a guest that does not run. Only for who holds the lock of GUESTS."""
+    # First what starts it, last the record, which says where the rest is.
+    host.remove(records.auto_link(name))
+    host.remove(records.cfg(name))
+    claims.forget_name(host, name)
+    home = records.folder(name)
+    if disk is not None:
+        storage.remove_disk(host, disk.path, disk.format)
+        own = Path(disk.path).parent
+        if disk.format is not Format.BLOCK and own != home and own.name == name:
+            images.discard(host, own)
+    gone = GUESTS / f".{name}{claims.REMOVING}"
+    images.discard(host, gone)
+    host.rename(home, gone)
+    images.discard(host, gone)
 
 
 def _ours(host: Host, name: str) -> Guest:
@@ -277,27 +284,52 @@ def remove_image(host: Host, place: Storage, name: str) -> None:
 def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...]:
     """Remove every guest and every base image, and the folders of both; returns the guests' names.
 
-    Errors: XenableError; it can be run again, and goes on.
+    Errors: XenableError, with nothing removed while images or guests are made; it can be run again, and goes
+    on.
     """
     claims.sweep(host)
-    gone = records.names(host)
-    for number, name in enumerate(gone):
-        progress(number / (len(gone) + 1), f"removing {name}")
-        remove(host, name, force=True)
-    progress(len(gone) / (len(gone) + 1), "removing images")
-    for base in images.bases(host):
-        images.remove_base(host, base)
-    storage.remove_bases(host, place)
-    with host.lock_folder(IMAGES):
-        images.sweep(host)
-    for folder in (IMAGES, GUESTS, names.FOLDER):
-        # What else is in there is not ours.
-        if not host.names(folder):
-            host.remove(folder)
-    if place.kind is StorageKind.DIRECTORY and place.folder != GUESTS and not host.names(place.folder):
-        host.remove(place.folder)
+    with host.lock_folder(IMAGES, wait=False), host.lock_folder(GUESTS):
+        making = [claim.name for claim in claims.claims(host)]
+        if making:
+            raise XenableError(
+                f"cannot remove the guests: {', '.join(making)} is being made", hint="wait until it ends"
+            )
+        gone = records.names(host)
+        for number, name in enumerate(gone):
+            progress(number / (len(gone) + 1), f"removing {name}")
+            domain = xl.find(host, name)
+            if domain is not None:
+                destroy(host, domain)
+                _sweep_network(host)
+            _remove_files(host, name, _disk_of(host, place, name))
+        progress(len(gone) / (len(gone) + 1), "removing images")
+        images.remove_all(host)
+        storage.remove_bases(host, place)
+        for folder in (IMAGES, GUESTS, names.FOLDER):
+            # What else is in there is not ours.
+            if not host.names(folder):
+                host.remove(folder)
     progress(1.0, "")
     return gone
+
+
+def _disk_of(host: Host, place: Storage, name: str) -> Disk | None:
+    """A guest's disk by its record; where that is damaged, what has its name in the place of disks.
+
+    That only when the guest's xl.cfg names it too: the place may be another one by now, and what has the
+    name there somebody else's. None when there is no such disk; the guest's own folder goes anyway.
+    """
+    try:
+        guest = records.read(host, name)
+    except XenableError:
+        folder = storage.folder_of(place, name)
+        path = str(folder) if folder is not None else storage.volume(place, name)
+        if not re.search(rf"{re.escape(path)}(?![A-Za-z0-9_+.-])", host.text(records.cfg(name))):
+            return None
+        if folder is None:
+            return Disk(path=path, format=Format.BLOCK, bytes=0)
+        return Disk(path=str(folder / "disk.raw"), format=Format.RAW, bytes=0)
+    return Disk(path=guest.disk, format=guest.format, bytes=guest.disk_bytes)
 
 
 def describe(guest: Guest) -> str:

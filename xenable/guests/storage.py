@@ -18,7 +18,7 @@ from pathlib import Path
 from xenable.errors import XenableError
 from xenable.guests.images import Base
 from xenable.guests.model import Format
-from xenable.guests.records import GUESTS
+from xenable.guests.records import GUESTS, IMAGES
 from xenable.guests.words import show_size
 from xenable.host import CommandError, Host
 
@@ -34,6 +34,10 @@ LITTLE = 64 * MIB
 class StorageKind(StrEnum):
     DIRECTORY = "directory"
     THIN = "lvm-thin"
+
+
+class LvmMissing(XenableError):
+    """There is no lvs on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,23 @@ def folder_of(storage: Storage, name: str) -> Path | None:
 def volume(storage: Storage, name: str) -> str:
     """Device of a guest's volume."""
     return f"/dev/{storage.group}/{PREFIX}{name}"
+
+
+def has_volume(host: Host, storage: Storage, name: str) -> bool:
+    """Whether a volume of a guest's name is there, by whomever; never where disks are files.
+
+    Errors: XenableError when nobody can say.
+    """
+    if storage.kind is not StorageKind.THIN:
+        return False
+    rows = _lvs(host, storage.group, "lv_name")
+    if not rows:
+        # The pool at least is in a group that can be used.
+        raise XenableError(
+            f"cannot use lvm:{storage.group}/{storage.pool}: lvs names no volume in {storage.group}",
+            hint=f"sudo lvs {storage.group} says more",
+        )
+    return any(row.get("lv_name") == PREFIX + name for row in rows)
 
 
 # ---------------------------------------------------------------------------------------------- making
@@ -138,8 +159,10 @@ def create_disk(host: Host, storage: Storage, base: Base, name: str, size: int, 
 def _create_volume(host: Host, storage: Storage, base: Base, name: str, size: int) -> Disk:
     origin = _origin(base)
     group = storage.group
-    if not _lvs(host, f"{group}/{origin}", "lv_name"):
-        _import_base(host, storage, base, origin)
+    # Two at once would each remove what the other one copies. Nobody holds this lock who makes a disk.
+    with host.lock_folder(IMAGES):
+        if not _lvs(host, f"{group}/{origin}", "lv_name"):
+            _import_base(host, storage, base, origin)
     target = f"{group}/{PREFIX}{name}"
     # -kn: a snapshot is else not activated at the next boot.
     snapshot = ["lvcreate", "-q", "--yes", "-s", "-kn", "-prw", "-n", PREFIX + name]
@@ -162,7 +185,7 @@ def _extend(host: Host, target: str, size: int) -> None:
 
 
 def _import_base(host: Host, storage: Storage, base: Base, origin: str) -> None:
-    """Bring an image into the pool; the volume has its name only when it is whole."""
+    """Bring an image into the pool; the volume has its name only when it is whole. Only under the lock."""
     group, work = storage.group, f"{origin}_new"
     if _lvs(host, f"{group}/{work}", "lv_name"):
         host.run(["lvremove", "-q", "--yes", f"{group}/{work}"])
@@ -182,11 +205,11 @@ def _import_base(host: Host, storage: Storage, base: Base, origin: str) -> None:
 def _lvs(host: Host, what: str, fields: str) -> list[dict[str, str]]:
     """What lvs says of a volume, or of a group's volumes; empty when there is none.
 
-    Errors: XenableError without LVM.
+    Errors: LvmMissing; XenableError for an answer that can't be read.
     """
     found = host.run(["lvs", "--reportformat", "json", "--units", "b", "-o", fields, what], check=False)
     if found.code == 127:
-        raise XenableError("cannot use thin volumes: lvs is missing", hint="sudo apt install lvm2")
+        raise LvmMissing("cannot use thin volumes: lvs is missing", hint="sudo apt install lvm2")
     if found.code != 0:
         return []
     try:
@@ -224,10 +247,17 @@ def remove_base(host: Host, storage: Storage, base: Base) -> None:
 
 
 def remove_bases(host: Host, storage: Storage) -> None:
-    """Remove the images that were brought into a pool; snapshots of them go on without them."""
+    """Remove the images that were brought into a pool; snapshots of them go on without them.
+
+    Nothing happens without LVM: it could not have brought any.
+    """
     if storage.kind is not StorageKind.THIN:
         return
-    for row in _lvs(host, storage.group, "lv_name"):
+    try:
+        rows = _lvs(host, storage.group, "lv_name")
+    except LvmMissing:
+        return
+    for row in rows:
         if row["lv_name"].startswith(BASE_PREFIX):
             host.run(["lvremove", "-q", "--yes", f"{storage.group}/{row['lv_name']}"])
 

@@ -15,6 +15,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_ANY_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 PATH = re.compile(r"(?:/[A-Za-z0-9._+@-]+)+")
 """No comma, colon, quote, blank or backslash: they mean something to xl.cfg, to disk strings or to QEMU."""
 _WRITTEN_PATH = re.compile(r"[A-Za-z0-9._+@/-]*[A-Za-z0-9._+@-]/*")
@@ -50,6 +51,13 @@ def guest_name(text: str) -> str:
         )
     if text in RESERVED:
         raise ValueError("another name is needed: this one means dom0 or this machine")
+    return text
+
+
+def any_name(text: str) -> str:
+    """Name of a guest by whomever, who may be more liberal; it never leads to another folder."""
+    if not _ANY_NAME.fullmatch(text):
+        raise ValueError("letters, digits and . _ + - are needed, and no dot first")
     return text
 
 
@@ -103,8 +111,6 @@ class Release:
     keyring: str
     """File that its archive is verified with; in the package of the same name."""
     components: tuple[str, ...]
-    updates: tuple[str, ...]
-    """Suites beside the release itself; the last one is the security updates'."""
     kernel: str
     """Package of a kernel that runs as a guest of Xen."""
 
@@ -116,7 +122,6 @@ def _debian(codename: str, version: str) -> Release:
         version=version,
         keyring="/usr/share/keyrings/debian-archive-keyring.gpg",
         components=("main",),
-        updates=(f"{codename}-updates", f"{codename}-security"),
         # Made from the same source as the ordinary one, without the drivers of real machines.
         kernel="linux-image-cloud-amd64",
     )
@@ -129,7 +134,6 @@ def _ubuntu(codename: str, version: str) -> Release:
         version=version,
         keyring="/usr/share/keyrings/ubuntu-archive-keyring.gpg",
         components=("main", "universe"),
-        updates=(f"{codename}-updates", f"{codename}-security"),
         kernel="linux-image-virtual",
     )
 

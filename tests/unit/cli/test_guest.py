@@ -120,6 +120,26 @@ def test_names_and_keys_are_needed(xen: Xen, tmp_path: Path, capsys: pytest.Capt
     assert "this is a private key" in said(capsys)
 
 
+@pytest.mark.parametrize("verb", [*STATE_CHANGES[1:], "export"])
+@pytest.mark.parametrize("name", ["../../tmp/x", ".web1.new", "a b"])
+def test_a_name_leads_nowhere_else(
+    xen: Xen, capsys: pytest.CaptureFixture[str], verb: str, name: str
+) -> None:
+    xen.host.make_folder("/tmp")
+    xen.host.write("/tmp/x.cfg", b'name = "x"\nuuid = "0d9a3b0e-6a5e-4c1f-9d3b-2f6f0c1a7e55"\n')
+    more = {"autostart": ["on"], "resize": ["--vcpus", "2"], "export": ["--libvirt"], "remove": ["--yes"]}
+    before = tree(xen.host.root)
+    assert run(["guest", verb, name, *more.get(verb, [])]) == Exit.FAILED
+    assert f"cannot use the name {name!r}: letters, digits and" in said(capsys)
+    assert tree(xen.host.root) == before and xen.running == {}
+
+
+def test_the_help_says_what_a_mirror_lacks(xen: Xen, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["create"], ["images"]):
+        assert run(["guest", *words, "--help"]) == Exit.DONE
+        assert "security updates are to be set up by hand" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_release_that_can_not_be_guest(
     xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -382,6 +402,6 @@ def test_guests_that_can_not_be_removed_stop_a_revert(
     def fail(*_: Any, **__: Any) -> None:
         raise XenableError("cannot remove web1")
 
-    monkeypatch.setattr(lifecycle, "remove", fail)
+    monkeypatch.setattr(lifecycle, "destroy", fail)
     assert run(["revert", "--yes", "--remove-guests"]) == Exit.FAILED
     assert converted == []

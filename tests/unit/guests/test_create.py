@@ -60,7 +60,9 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, number: int, error: Callable[[], Ba
         whole = getattr(Host, name)
 
         def act(*args: Any, **options: Any) -> Any:
-            reading = name == "run" and list(args[1])[:2] in (["xl", "list"], ["xl", "info"])
+            reading = name == "run" and (
+                list(args[1])[:2] in (["xl", "list"], ["xl", "info"]) or args[1][0] == "lvs"
+            )
             if not reading:
                 done.append(f"{name} {args[1]}")
                 if len(done) == number:
@@ -164,6 +166,23 @@ def test_refusals_change_nothing(xen: Xen) -> None:
     assert state(xen) == before
 
 
+def test_a_volume_that_is_there_is_not_ours(xen: Xen) -> None:
+    xen.volumes["vg/xenable-web1"] = 7
+    xen.answers["lvcreate"] = Result(5, "", "already exists in volume group")
+    before = state(xen)
+    with pytest.raises(XenableError, match="guest web1: /dev/vg/xenable-web1 is there"):
+        create.create(xen.host, REQUEST, THIN, NET, quiet)
+    assert state(xen) == before and not xen.said("lvremove")
+
+
+def test_without_an_answer_about_volumes_nothing_is_claimed(xen: Xen) -> None:
+    before = state(xen)
+    xen.answers["lvs"] = Result(5, "", "Cannot process volume group vg")
+    with pytest.raises(XenableError, match="cannot use lvm:vg/pool: lvs names no volume in vg"):
+        create.create(xen.host, REQUEST, THIN, NET, quiet)
+    assert state(xen) == before and not xen.said("lvcreate")
+
+
 def test_pvh_needs_hardware(xen: Xen) -> None:
     assert create.default_kind(xen.host) is Kind.PVH
     xen.info = xen.info.replace(" hvm hap", "")
@@ -199,7 +218,11 @@ def test_all_addresses_are_known(xen: Xen) -> None:
     create.create(host, REQUEST, DIRECTORY, NET, quiet)
     host.write("/etc/xen/byhand.cfg", b'name = "a"\nvif = ["ip=172.20.216.3 fd12::3", "bridge=b"]\n')
     host.write("/etc/xen/broken.cfg", b"name = = x\n")
-    assert claims.taken_addresses(host) == {IPv4Address("172.20.216.2"), IPv4Address("172.20.216.3")}
+    both = {IPv4Address("172.20.216.2"), IPv4Address("172.20.216.3")}
+    assert claims.taken_addresses(host) == both
+    # Its xl.cfg still says the address.
+    host.write(records.record("web1"), b"damaged")
+    assert claims.taken_addresses(host) == both
 
 
 def test_two_at_once_get_two_addresses(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -86,6 +87,12 @@ def host_write(host: Host, path: str | Path, data: bytes) -> None:
     target.write_bytes(data)
 
 
+def mode_of(host: Host, path: str) -> int:
+    info = host.stat(path)
+    assert info is not None
+    return info.st_mode & 0o777
+
+
 def bzimage(magic: bytes) -> bytes:
     """The header of a kernel, as far as its compression is concerned."""
     data = bytearray(0x1000)
@@ -119,7 +126,7 @@ def test_a_build(builder: Builder) -> None:
     assert builder.host.names(IMAGES) == tuple(
         f"trixie-amd64.{ending}" for ending in ("initrd", "json", "raw", "vmlinuz")
     )
-    assert builder.host.read(base.initrd) == b"initrd"
+    assert builder.host.read(base.initrd) == b"initrd" and mode_of(builder.host, base.path) == 0o600
     assert [text for _, text in seen][:2] == ["reading the archive's lists", "downloading packages"]
     assert [part for part, _ in seen] == sorted(part for part, _ in seen)
     # The second time it is there.
@@ -137,9 +144,8 @@ def test_what_mmdebstrap_is_told(builder: Builder) -> None:
     assert builder.env == {"http_proxy": "http://proxy.example.org:3142"}
     builder.host.remove(IMAGES / "trixie-amd64.json")
     build.build_base(builder.host, TRIXIE, "http://mirror.example.org/debian", quiet)
-    assert builder.cmd[-1] == (
-        f"deb [signed-by={TRIXIE.keyring}] http://mirror.example.org/debian trixie main"
-    )
+    archive = f"deb [signed-by={TRIXIE.keyring}] http://mirror.example.org/debian"
+    assert builder.cmd[-2:] == [f"{archive} trixie main", f"{archive} trixie-updates main"]
 
 
 def test_the_files_that_come_before_the_kernel(builder: Builder) -> None:
@@ -280,8 +286,9 @@ def test_ubuntu_and_debian_differ_in_what_they_call_it() -> None:
 def test_a_damaged_record_is_named(xen: Xen) -> None:
     for text in ("", "[]", '{"schema": 1}', '{"schema": 1, "packages": [], "colour": "red"}'):
         xen.host.write(IMAGES / "trixie-amd64.json", text.encode())
-        with pytest.raises(XenableError, match=r"cannot read .*trixie-amd64.json: it is damaged"):
+        with pytest.raises(XenableError, match=r"cannot read .*trixie-amd64.json: it is damaged") as caught:
             images.base_of(xen.host, "trixie")
+        assert "remove that file" in caught.value.hint and "from a backup" in caught.value.hint
     xen.host.write(IMAGES / "trixie-amd64.json", b'{"schema": 2, "packages": []}')
     with pytest.raises(XenableError, match="a later xenable wrote it"):
         images.bases(xen.host)
@@ -302,7 +309,7 @@ def test_an_image_is_taken_once(xen: Xen) -> None:
     base = images.import_image(xen.host, path, quiet)
     assert xen.said("qemu-img convert -f qcow2 -O raw")
     assert base.release == "cloud_image.qcow2" and base.bytes == 4096 and not base.ours
-    assert xen.host.read(base.path) == b"converted"
+    assert xen.host.read(base.path) == b"converted" and mode_of(xen.host, base.path) == 0o600
     assert images.import_image(xen.host, path, quiet) == base
     assert len(xen.said("qemu-img convert")) == 1
     other = images.import_image(
@@ -343,7 +350,40 @@ def test_a_link_to_an_image_is_followed(xen: Xen) -> None:
     path = offer(xen, {"format": "raw", "virtual-size": 512})
     xen.host.symlink("/root/newest.raw", path.name)
     images.import_image(xen.host, Path("root/newest.raw"), quiet)
-    assert {call[call.index("convert") + 5] for call in xen.said("qemu-img convert")} == {str(path)}
+    assert {call[-2] for call in xen.said("cp")} == {str(path)}
+
+
+def test_what_is_looked_at_is_what_is_used(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file may be somebody else's, and change meanwhile."""
+    path = offer(xen, {"format": "raw", "virtual-size": 512}, b"first")
+    whole = xen.do_cp
+    seen: list[bytes] = []
+
+    def cp(words: list[str]) -> Result:
+        done = whole(words)
+        assert mode_of(xen.host, str(Path(words[-1]).parent)) == 0o700
+        xen.host.path(path).write_bytes(b"second")
+        return done
+
+    def convert(words: list[str]) -> Result:
+        seen.append(xen.host.read(words[-2]))
+        xen.host.path(words[-1]).write_bytes(b"converted")
+        return Result(0, "", "")
+
+    monkeypatch.setattr(xen, "do_cp", cp)
+    monkeypatch.setattr(xen, "do_qemu_img", convert)
+    base = images.import_image(xen.host, path, quiet)
+    assert seen == [b"first"] and base.name == f"image-{hashlib.sha256(b'first').hexdigest()[:16]}"
+    assert not any(str(path) in call for call in xen.said("qemu-img"))
+    assert xen.said("cp")[0][1:4] == ["--reflink=auto", "--sparse=always", "--"]
+
+
+def test_without_qemu_img(xen: Xen) -> None:
+    path = offer(xen, {"format": "raw", "virtual-size": 512})
+    xen.host.remove("/usr/bin/qemu-img")
+    with pytest.raises(XenableError, match=f"cannot use the image {path}: qemu-img is missing") as caught:
+        images.import_image(xen.host, path, quiet)
+    assert caught.value.hint == "sudo apt install qemu-utils" and xen.calls == []
 
 
 def test_no_such_image(xen: Xen) -> None:

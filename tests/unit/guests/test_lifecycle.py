@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +275,8 @@ def test_remove_all_takes_images_and_folders_too(xen: Xen) -> None:
     left = [name for name in tree(xen.host.root) if name.startswith(("var/lib/xenable/", "etc/xen/"))]
     assert left == ["etc/xen/auto"]
     assert lifecycle.remove_all(xen.host, ELSEWHERE, quiet) == ()
-    assert not xen.host.exists("/srv/disks")
+    # The administrator's own, though nothing is in it.
+    assert xen.host.names("/srv/disks") == () and xen.host.is_dir("/srv/disks")
 
 
 def test_remove_all_leaves_what_others_put_there(xen: Xen) -> None:
@@ -284,14 +286,78 @@ def test_remove_all_leaves_what_others_put_there(xen: Xen) -> None:
     assert xen.host.exists("/srv/disks/mine.raw") and xen.host.exists("/var/lib/xenable/guests/notes")
 
 
+def test_remove_all_waits_for_what_is_made(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(xen, start=False)
+    claim = claims.Claim(
+        name="web2", uuid="u" * 36, ipv4="", pid=os.getpid(), began=claims.began(xen.host, os.getpid()),
+        folder="", volume="",
+    )  # fmt: skip
+    xen.host.write(claims.claim_path("web2"), json.dumps(asdict(claim)).encode())
+    before = state(xen)
+    with pytest.raises(XenableError, match="cannot remove the guests: web2 is being made"):
+        lifecycle.remove_all(xen.host, DIRECTORY, quiet)
+    assert state(xen) == before
+    xen.host.remove(claims.claim_path("web2"))
+    before = state(xen)
+    with xen.host.lock_folder(records.IMAGES), pytest.raises(XenableError, match="another xenable does"):
+        lifecycle.remove_all(xen.host, DIRECTORY, quiet)
+    assert state(xen) == before
+    held: list[bool] = []
+    whole = xen.do_rm
+
+    def rm(words: list[str]) -> Result:
+        for folder in (records.IMAGES, records.GUESTS):
+            with pytest.raises(XenableError), xen.host.lock_folder(folder, wait=False):
+                held.append(False)
+        return whole(words)
+
+    monkeypatch.setattr(xen, "do_rm", rm)
+    assert lifecycle.remove_all(xen.host, DIRECTORY, quiet) == ("web1",) and held == []
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_remove_all_goes_past_damaged_records(xen: Xen, place: Storage) -> None:
+    make(xen, place)
+    make(xen, place, name="web2")
+    xen.host.write(records.record("web1"), b"damaged")
+    xen.host.write(records.IMAGES / "trixie-amd64.json", b"damaged")
+    assert lifecycle.remove_all(xen.host, place, quiet) == ("web1", "web2")
+    assert xen.running == {} and set(xen.volumes) == {"vg/pool"}
+    left = [n for n in tree(xen.host.root) if n.startswith(("var/lib/xenable/", "etc/xen/", "srv/"))]
+    assert left == ["etc/xen/auto", "srv/disks"]
+
+
+@pytest.mark.parametrize("place", [ELSEWHERE, THIN])
+def test_a_damaged_record_is_no_reason_to_take_what_others_made(xen: Xen, place: Storage) -> None:
+    """The place of disks was changed since, and there is something of that name in it."""
+    make(xen)
+    xen.host.write(records.record("web1"), b"damaged")
+    xen.host.make_folder("/srv/disks/web1")
+    xen.host.write("/srv/disks/web1/mine", b"x")
+    xen.volumes["vg/xenable-web1"] = 7
+    assert lifecycle.remove_all(xen.host, place, quiet) == ("web1",)
+    assert xen.host.exists("/srv/disks/web1/mine") and "vg/xenable-web1" in xen.volumes
+    assert not xen.host.exists(records.folder("web1"))
+
+
+def test_a_folder_elsewhere_goes_with_all_that_is_in_it(xen: Xen) -> None:
+    make(xen, ELSEWHERE, start=False)
+    xen.host.write("/srv/disks/web1/left", b"x")
+    lifecycle.remove(xen.host, "web1")
+    assert xen.host.names("/srv/disks") == () and lifecycle.guests_present(xen.host) == ()
+
+
+def test_without_lvm_there_is_nothing_in_a_pool(xen: Xen) -> None:
+    xen.answers["lvs"] = Result(127, "", "lvs: not found")
+    assert lifecycle.remove_all(xen.host, THIN, quiet) == ()
+    assert not xen.host.exists(records.IMAGES)
+
+
 def test_half_made_guests_count_as_guests(xen: Xen) -> None:
     claim = claims.Claim(
         name="half", uuid="u" * 36, ipv4="", pid=1, began="1 boot", folder="/var/lib/xenable/guests/half",
         volume="",
     )  # fmt: skip
-    import json
-    from dataclasses import asdict
-
     xen.host.write(claims.claim_path("half"), json.dumps(asdict(claim)).encode())
     assert lifecycle.guests_present(xen.host) == ("half",)
     alive(xen.host, 1, 7)

@@ -149,6 +149,22 @@ def test_a_base_that_was_half_copied_is_copied_anew(xen: Xen) -> None:
     assert not any(name.endswith("_new") for name in xen.volumes)
 
 
+def test_one_at_a_time_brings_a_base_in(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    free: list[bool] = []
+
+    def dd(words: list[str]) -> Result:
+        try:
+            with xen.host.lock_folder(records.IMAGES, wait=False):
+                free.append(True)
+        except XenableError:
+            free.append(False)
+        return Result(0, "", "")
+
+    monkeypatch.setattr(xen, "do_dd", dd)
+    storage.create_disk(xen.host, THIN, BASE, "web1", SIZE, FOLDER)
+    assert free == [False]
+
+
 def test_volumes_grow_and_go(xen: Xen) -> None:
     storage.create_disk(xen.host, THIN, BASE, "web1", SIZE, FOLDER)
     disk = Disk(path="/dev/vg/xenable-web1", format=Format.BLOCK, bytes=SIZE)

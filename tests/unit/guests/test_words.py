@@ -135,11 +135,18 @@ def test_vcpus() -> None:
             words.vcpus(text)
 
 
+def test_names_by_whomever() -> None:
+    for text in ("web1", "Web_1", "a.b+c-d", "7", "_x"):
+        assert words.any_name(text) == text
+    for text in ("", ".", "..", ".web1.new", "../../tmp/x", "a/b", "a b", "a\n", "ä", "a\0"):
+        with pytest.raises(ValueError, match="no dot first"):
+            words.any_name(text)
+
+
 def test_release() -> None:
     assert words.release("trixie").version == "13"
     noble = words.release("noble")
     assert (noble.distribution, noble.kernel) == ("ubuntu", "linux-image-virtual")
-    assert noble.updates == ("noble-updates", "noble-security")
     with pytest.raises(ValueError, match="the code name is needed: bookworm"):
         words.release("12")
     with pytest.raises(ValueError, match="one of these is needed: bookworm, trixie, jammy"):
