@@ -238,11 +238,10 @@ class Host:
             raise XenableError(f"cannot make {path} longer: {e.strerror}") from e
 
     def make_folder(self, path: StrPath, mode: int = 0o755) -> None:
-        """Make a folder and those above it; nothing happens when it is there."""
+        """Make a folder, and those above it as 0755, whatever the umask; what is there stays as it is."""
         target = self.path(path)
         with _writing(path):
-            target.mkdir(mode=mode, parents=True, exist_ok=True)
-            hostio.sync_folder(target.parent)
+            hostio.make_folder(target, mode)
 
     def symlink(self, path: StrPath, to: str) -> None:
         with _writing(path):

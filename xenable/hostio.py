@@ -84,6 +84,20 @@ def write(
         raise
 
 
+def make_folder(target: Path, mode: int) -> None:
+    """Make a folder, and those above it as 0755, whatever the umask; one that is there stays as it is."""
+    if not target.parent.exists():
+        make_folder(target.parent, 0o755)
+    try:
+        target.mkdir(mode=mode)
+    except FileExistsError:
+        if not target.is_dir():
+            raise
+    else:
+        target.chmod(mode)
+    sync_folder(target.parent)
+
+
 def symlink(target: Path, to: str) -> None:
     """Replace a file or link by a symbolic link, or make it."""
     new = temporary(target)

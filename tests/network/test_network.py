@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.contract.sandbox import needs_sandbox
+from tests.contract.sandbox import REPOSITORY, needs_sandbox
 from xenable.network.effective import Mode
 
 from .bench import (
@@ -31,6 +32,7 @@ from .bench import (
     run,
     sends,
     settings,
+    write,
 )
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
@@ -323,6 +325,70 @@ def test_nat_on_a_machine_that_forwards_already() -> None:
     dom0(work)
 
 
+def test_nat_on_a_machine_that_forwards_later() -> None:
+    def work() -> None:
+        settings(replace(NET, mode=Mode.NAT, uplink="wan"))
+        outside = world()
+        network("up")
+        one = connected(5, ONE)
+        must("echo 1 >/proc/sys/net/ipv4/ip_forward")
+        # A container, and what its runtime sets up for it.
+        inner = guest(98, vif="docker0")
+        must("ip address add 198.51.100.1/24 dev docker0; ip link set docker0 up")
+        with at(inner):
+            must(
+                "ip address add 198.51.100.2/24 dev eth0; ip link set eth0 up; "
+                "ip route add default via 198.51.100.1"
+            )
+        with at(outside):
+            must(f"ip route add 198.51.100.0/24 via {UPLINK}")
+        assert sends(inner, outside, WORLD)
+        assert not sends(outside, inner, "198.51.100.2")
+        must(
+            "nft 'add table ip docker; "
+            "add chain ip docker pre { type nat hook prerouting priority dstnat; }; "
+            f"add rule ip docker pre iifname wan ip daddr {UPLINK} udp dport 7777 dnat to 198.51.100.2'"
+        )
+        assert sends(outside, inner, UPLINK)
+        assert sends(one, outside, WORLD)
+        assert '"wan"' in must("nft list set inet xenable lent")
+        network("up")
+        assert '"wan"' not in must("nft list set inet xenable lent")
+        assert sends(outside, inner, "198.51.100.2") and sends(inner, outside, WORLD)
+
+    dom0(work)
+
+
+def test_a_guest_that_can_not_be_guarded_again_has_no_link() -> None:
+    def work() -> None:
+        one, two = connected(5, ONE), connected(6, TWO)
+        must("nft flush ruleset")
+        write(f"{one.backend}/mac", "nonsense")
+        assert run("/usr/share/xenable/network/network", "up").code == 1
+        assert "state DOWN" in must(f"ip link show {one.vif}")
+        assert sends(two, None, GATEWAY)
+        write(f"{one.backend}/mac", one.mac)
+        network("up")
+        assert sends(one, None, GATEWAY)
+
+    dom0(work)
+
+
+def test_where_there_can_be_no_rules_no_guest_has_a_link() -> None:
+    def work() -> None:
+        one = connected(5, ONE)
+        must("nft flush ruleset")
+        nft = (BIN / "nft").read_text()
+        executable(BIN / "nft", "#!/bin/sh\nexit 1\n")
+        assert run("/usr/share/xenable/network/network", "up").code == 1
+        assert "state DOWN" in must(f"ip link show {one.vif}")
+        executable(BIN / "nft", nft)
+        network("up")
+        assert sends(one, None, GATEWAY)
+
+    dom0(work)
+
+
 def test_nat_without_its_uplink_says_so() -> None:
     def work() -> None:
         settings(replace(NET, mode=Mode.NAT, uplink="wan"))
@@ -367,3 +433,22 @@ def test_dnsmasq_takes_the_options() -> None:
         )
 
     dom0(work)
+
+
+@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq is not here")
+def test_an_address_that_is_taken_is_no_failed_unit() -> None:
+    def work() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("0.0.0.0", 53))
+            ran = run("/usr/share/xenable/network/names")
+        assert "Address already in use" in ran.err
+        unit = (REPOSITORY / "data/systemd/xenable-names.service").read_text()
+        good = next(line for line in unit.splitlines() if line.startswith("SuccessExitStatus="))
+        assert str(ran.code) in good.partition("=")[2].split()
+
+    dom0(work)
+
+
+def test_setting_up_has_an_end() -> None:
+    unit = (REPOSITORY / "data/systemd/xenable-network.service").read_text()
+    assert "\nTimeoutStartSec=60\n" in unit

@@ -136,3 +136,18 @@ def test_no_such_addresses(host: Host) -> None:
     with pytest.raises(XenableError, match="cannot publish the name web1"):
         publish(host, "web1", ("172.20.216.2 evil\n10.0.0.1",))
     assert host.read(HOSTS) == ORIGINAL
+
+
+def test_the_name_service_can_read_them_whatever_the_umask(host: Host) -> None:
+    before = os.umask(0o077)
+    try:
+        publish(host, "web1", ("172.20.216.2",))
+    finally:
+        os.umask(before)
+    folder = host.path(FOLDER)
+    for path in (folder, folder.parent, folder.parent.parent):
+        assert path.stat().st_mode & 0o777 == 0o755
+    assert (folder / "web1").stat().st_mode & 0o777 == 0o644
+    folder.chmod(0o700)
+    host.make_folder(FOLDER)
+    assert folder.stat().st_mode & 0o777 == 0o700
