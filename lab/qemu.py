@@ -16,8 +16,8 @@ OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 # Seen with QEMU 7.2 under TCG: smap kills a PV dom0 at its first exception, rdtscp kills a PVH guest, and
 # with xsave dom0 and guests spoil one another's registers (dom0's sshd crashed in libcrypto, the fsck of a
-# guest never ended).
-CPU = "max,-smap,-rdtscp,-xsave"
+# guest never ended). What needs xsave goes with it: Linux' AES driver tries avx all the same, and oopses.
+CPU = "max,-smap,-rdtscp,-xsave,-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq"
 
 # Always the same slot, so that udev gives the NIC the same name whatever other devices there are.
 NIC_SLOT = "0x10"

@@ -44,7 +44,7 @@ def run(lab: Lab) -> None:
             )
             vm.write("/etc/apt/apt.conf.d/99lab", proxy)
             said = refused(vm, "apply --yes", 3)
-            must(re.search(r"cannot download .*archive can't be reached", said, re.S), said)
+            must(re.search(r"cannot download .* archive can't be reached", said), said)
             vm.ssh(f"rm /etc/apt/apt.conf.d/99lab && mv {ASIDE}/*.deb {ARCHIVES} && rmdir {ASIDE}")
             must(status(vm)["state"] == "native", "the state is native")
         with step("dpkg is broken"):
@@ -82,8 +82,10 @@ def refused(vm: VM, command: str, code: int) -> str:
     result = vm.ssh(f"xenable {command}", check=False, timeout=900)
     must(result.code == code, f"`xenable {command}` exits {code}, not {result.code}: {result.stderr}")
     must("Traceback" not in result.stderr, "no traceback is shown")
-    say(result.stderr.strip().splitlines()[-1])
-    return result.stderr
+    # The lines are broken for a terminal.
+    said = " ".join(result.stderr.split())
+    say(said[-200:])
+    return said
 
 
 def begin(vm: VM) -> None:
