@@ -276,8 +276,8 @@ def sends(source: Guest, target: Guest | None, address: str, pretended: str = ""
                 must(f"ip address replace {pretended}/32 dev eth0")
                 sender.bind((pretended, 0))
         listener.bind(("::" if family == socket.AF_INET6 else "", port))
-        listener.settimeout(0.4)
-        sender.settimeout(0.4)
+        listener.settimeout(1.0)
+        sender.settimeout(1.0)
         try:
             sender.sendto(b"hello", (address, port))
             data, where = listener.recvfrom(100)
