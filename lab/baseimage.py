@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 
 from lab.cache import cache_dir, locked
-from lab.converted import CHECKOUT
-from lab.host import run
+from lab.host import CHECKOUT, run
 from lab.recipe import Release
 from lab.story import step
 from lab.vm import VM

@@ -94,9 +94,7 @@ def conversion(lab: Lab) -> tuple[Figure, ...]:
 def prepared(lab: Lab) -> Path:
     """A stock machine with xenable installed and every package in apt's cache."""
     with machine(lab, "prepare") as vm, step("a stock machine gets xenable and the packages"):
-        vm.boot()
-        vm.wait_ssh()
-        vm.wait_settled()
+        vm.start()
         converted.install(lab, vm)
         vm.ssh("apt-get install -y -qq --download-only xen-system-amd64", timeout=900)
         vm.shutdown()
@@ -123,9 +121,7 @@ def conversions(lab: Lab, base: Path) -> tuple[Figure, ...]:
                 machine(lab, f"{name}-{number}", base=base) as vm,
                 step(f"round {number + 1}: {name}"),
             ):
-                vm.boot()
-                vm.wait_ssh()
-                vm.wait_settled()
+                vm.start()
                 times.append(seconds(vm, command))
                 say(f"{times[-1]:.1f} s")
     return (Figure("a conversion, packages downloaded", tuple(theirs), tuple(ours), "<= 1.0"),)
@@ -136,9 +132,7 @@ def generators(lab: Lab, base: Path) -> tuple[Figure, ...]:
     figures: list[Figure] = []
     with machine(lab, "generators", base=base) as vm:
         with step("the machine is converted"):
-            vm.boot()
-            vm.wait_ssh()
-            vm.wait_settled()
+            vm.start()
             converted.xenable(vm, "apply --yes")
             vm.write("/etc/grub.d/99_lab", CAPTURE.encode())
             vm.ssh("chmod 755 /etc/grub.d/99_lab && grub-mkconfig >/dev/null 2>&1 && rm /etc/grub.d/99_lab")

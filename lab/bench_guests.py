@@ -5,11 +5,10 @@ import json
 import shlex
 from pathlib import Path
 
-from lab import converted
 from lab.bench import ROUNDS, Figure, seconds
-from lab.converted import wait_state, xenable
+from lab.converted import xenable
 from lab.errors import ScenarioFailed
-from lab.guestside import KEY, make_key
+from lab.guestside import KEY, make_dom0, start_dom0
 from lab.machines import Lab, machine
 from lab.recipe import GUEST, Release
 from lab.story import must, say, step
@@ -68,7 +67,7 @@ def run(lab: Lab) -> tuple[Figure, ...]:
     base = dom0(lab)
     with machine(lab, "guests", base=base, memory=MEMORY) as vm:
         with step("dom0 boots"):
-            start(vm)
+            start_dom0(vm)
         # First: it takes a minute, and the others hours.
         connected = interfaces(vm)
         figures = (*creations(vm, lab.recipe.release), connected)
@@ -80,28 +79,13 @@ def dom0(lab: Lab) -> Path:
     """The disk of a confirmed dom0 that has xen-tools as well, and no package in apt's cache."""
     with machine(lab, "prepare-guests", memory=MEMORY) as vm:
         with step("a stock machine becomes a dom0"):
-            vm.boot()
-            vm.wait_ssh()
-            vm.wait_settled()
-            converted.install(lab, vm, recommended=True)
-            xenable(vm, "apply --yes")
-            converted.reboot(vm)
-            wait_state(vm, "confirmed", 500)
+            make_dom0(lab, vm)
         with step("it gets xen-tools"):
             install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
             vm.ssh(f"{install} {' '.join(XEN_TOOLS)}", timeout=1800)
             vm.ssh(f"apt-get clean && mkdir -p {STORE}")
         vm.shutdown()
         return vm.snapshot("dom0")
-
-
-def start(vm: VM) -> None:
-    """Boot a dom0 whose Xen is confirmed, with a key for its guests."""
-    vm.boot()
-    vm.wait_ssh()
-    wait_state(vm, "confirmed", 500)
-    vm.wait_settled()
-    make_key(vm)
 
 
 # ------------------------------------------------------------------------------------------------- creation

@@ -155,9 +155,7 @@ def kernel_of(root_tar: Path, scratch: Path) -> DirectBoot:
 def seed_boot(disk: Path, folder: Path, key: Path, direct: DirectBoot, firmware: Firmware) -> None:
     """First boot, straight into the kernel: the machine installs its own boot loader, then goes off."""
     with VM(disk, folder=folder, key=key, overlay=False, direct=direct) as vm:
-        vm.boot()
-        vm.wait_ssh()
-        vm.wait_settled()
+        vm.start()
         vm.put(recipe.GUEST / "seed.sh", "/run/seed.sh")
         vm.ssh(f"sh /run/seed.sh {firmware.value}", timeout=600)
         vm.shutdown()

@@ -8,14 +8,13 @@ from typing import Any
 
 from lab import preload
 from lab.errors import LabError, ScenarioFailed
+from lab.host import CHECKOUT
 from lab.machines import Lab
 from lab.story import must, say
 from lab.vm import VM
 
 BLOCK = "/boot/grub/xenable.env"
 """GRUB's environment block of Xenable on the stock machines."""
-
-CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def package() -> Path:

@@ -6,8 +6,10 @@ import shlex
 import time
 from typing import Any
 
-from lab.converted import xenable
+from lab import converted
+from lab.converted import reboot, wait_state, xenable
 from lab.errors import ScenarioFailed
+from lab.machines import Lab
 from lab.ssh import Result
 from lab.vm import VM
 
@@ -48,6 +50,23 @@ ip link set dev $dev address $mac
 """,
 }
 """What a guest's root would do; $dev is its interface."""
+
+
+def make_dom0(lab: Lab, vm: VM) -> None:
+    """Turn a stock machine that is off into a dom0 whose Xen is confirmed, with all that guests need."""
+    vm.start()
+    converted.install(lab, vm, recommended=True)
+    xenable(vm, "apply --yes")
+    reboot(vm)
+    wait_state(vm, "confirmed", 500)
+
+
+def start_dom0(vm: VM) -> None:
+    """Switch such a machine on, and give it a key for its guests."""
+    vm.boot()
+    vm.wait_ssh()
+    wait_state(vm, "confirmed", 500)
+    make_key(vm)
 
 
 def make_key(vm: VM) -> None:

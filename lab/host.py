@@ -8,6 +8,9 @@ from pathlib import Path
 
 from lab.errors import LabError
 
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""Of Xenable, which the lab is a part of."""
+
 
 def run(
     argv: Sequence[str],

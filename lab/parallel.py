@@ -7,11 +7,10 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import TextIO
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from lab.host import CHECKOUT
 
 
 @dataclass(frozen=True)

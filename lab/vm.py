@@ -148,6 +148,12 @@ class VM:
         """Wait until root can log in; ScenarioFailed after timeout seconds or when the machine goes off."""
         self.wait_new_boot("", timeout)
 
+    def start(self) -> None:
+        """Switch on, and wait until root can log in and systemd has started everything."""
+        self.boot()
+        self.wait_ssh()
+        self.wait_settled()
+
     def wait_new_boot(self, old_boot_id: str, timeout: float = BOOT_TIMEOUT) -> str:
         """Wait until the machine answers with another boot id than the old one, and return the new one."""
         deadline = time.monotonic() + timeout

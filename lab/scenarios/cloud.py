@@ -17,9 +17,7 @@ def run(lab: Lab) -> None:
     cloud = replace(lab, recipe=replace(lab.recipe, kernel=Kernel.CLOUD))
     with machine(cloud) as vm:
         with step("the machine boots its cloud kernel"):
-            vm.boot()
-            vm.wait_ssh()
-            vm.wait_settled()
+            vm.start()
             own = kernel(vm)
             must(own.endswith("-cloud-amd64"), f"{own} is a cloud kernel")
             converted.install(cloud, vm)

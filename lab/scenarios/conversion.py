@@ -27,9 +27,7 @@ def whole(lab: Lab, *, guest: bool = False) -> None:
     """The conversion and the way back; with guest, one lives on the machine in between."""
     with machine(lab) as vm:
         with step("the machine boots natively"):
-            vm.boot()
-            vm.wait_ssh()
-            vm.wait_settled()
+            vm.start()
         with step("xenable is installed, and that converts nothing"):
             converted.install(lab, vm)
             must(status(vm)["state"] == "native", "the state is native")

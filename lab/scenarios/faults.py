@@ -85,9 +85,7 @@ def prepared(lab: Lab) -> Path:
     """The disk of a converted machine whose trial is not armed: where every fault starts from."""
     with machine(lab, "prepare") as vm:
         with step("a stock machine is converted"):
-            vm.boot()
-            vm.wait_ssh()
-            vm.wait_settled()
+            vm.start()
             converted.install(lab, vm)
             xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
             vm.ssh(f"grub-editenv {BLOCK} unset xenable_try && sync {BLOCK}")

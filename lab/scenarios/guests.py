@@ -3,9 +3,18 @@
 
 from pathlib import Path
 
-from lab import converted
 from lab.converted import is_native, reboot, wait_state, xenable
-from lab.guestside import SPOOFS, create, guests, in_guest, make_key, reaches, spoof, wait_guest
+from lab.guestside import (
+    SPOOFS,
+    create,
+    guests,
+    in_guest,
+    make_dom0,
+    reaches,
+    spoof,
+    start_dom0,
+    wait_guest,
+)
 from lab.machines import Lab, machine
 from lab.story import must, say, step
 from lab.tree import diff_trees
@@ -29,7 +38,7 @@ def run(lab: Lab) -> None:
     base = dom0(lab)
     with machine(lab, "dom0", base=base, memory=MEMORY) as vm:
         with step("dom0 boots"):
-            start(vm)
+            start_dom0(vm)
         before, left = vm.tree(), leftovers(vm)
         with step("a PV guest is made, with the image of its release"):
             say(f"{create(vm, 'web1', '--type pv --autostart'):.0f} s")
@@ -91,24 +100,9 @@ def dom0(lab: Lab) -> Path:
     """The disk of a machine that was converted and confirmed."""
     with machine(lab, "prepare") as vm:
         with step("a stock machine becomes a dom0"):
-            vm.boot()
-            vm.wait_ssh()
-            vm.wait_settled()
-            converted.install(lab, vm, recommended=True)
-            xenable(vm, "apply --yes")
-            reboot(vm)
-            wait_state(vm, "confirmed", 500)
+            make_dom0(lab, vm)
             vm.shutdown()
         return vm.snapshot("dom0")
-
-
-def start(vm: VM) -> None:
-    """Boot a dom0 whose Xen is confirmed."""
-    vm.boot()
-    vm.wait_ssh()
-    wait_state(vm, "confirmed", 500)
-    vm.wait_settled()
-    make_key(vm)
 
 
 def leftovers(vm: VM) -> dict[str, str]:

@@ -32,9 +32,7 @@ def run(lab: Lab) -> None:
     """No archive, a broken dpkg, a full disk, a power cut: apply says so, and all is as it was."""
     with machine(lab) as vm:
         with step("a stock machine gets xenable"):
-            vm.boot()
-            vm.wait_ssh()
-            vm.wait_settled()
+            vm.start()
             converted.install(lab, vm)
         before = vm.tree()
         with step("the archive can't be reached"):
