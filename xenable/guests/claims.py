@@ -67,8 +67,7 @@ def taken_addresses(host: Host) -> set[IPv4Address]:
         if name.endswith(".cfg"):
             # A file that xl can't read starts no guest.
             with contextlib.suppress(XenableError):
-                found = xlcfg.summary(host.text(records.CFGS / name), name)
-                texts += [word for vif in found.vifs for word in vif.get("ip", "").split()]
+                texts += xlcfg.summary(host.text(records.CFGS / name), name).addresses
     taken = set()
     for text in texts:
         with contextlib.suppress(AddressValueError):

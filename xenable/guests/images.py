@@ -65,14 +65,18 @@ class Base:
 
 def bases(host: Host) -> tuple[Base, ...]:
     """All base images, in order of their names."""
-    found = (name for name in host.names(IMAGES) if name.endswith(".json") and not name.startswith("."))
-    return tuple(_read(host, IMAGES / name) for name in found)
+    return tuple(_read(host, path) for path in _records(host))
 
 
 def base_of(host: Host, release: str) -> Base | None:
     """The image of a release; None when it has not been made yet."""
     path = IMAGES / f"{release}-amd64.json"
     return _read(host, path) if host.exists(path) else None
+
+
+def _records(host: Host) -> list[Path]:
+    names = (name for name in host.names(IMAGES) if name.endswith(".json") and not name.startswith("."))
+    return [IMAGES / name for name in names]
 
 
 def _read(host: Host, path: Path) -> Base:
@@ -100,6 +104,10 @@ def files_of(base: Base) -> tuple[Path, ...]:
     """Every file of an image; the one that makes it an image comes first."""
     names = (".json", ".raw", ".vmlinuz", ".initrd") if base.ours else (".json", ".raw")
     return tuple(IMAGES / (base.name + ending) for ending in names)
+
+
+def has_qemu_img(host: Host) -> bool:
+    return host.exists("/usr/bin/qemu-img")
 
 
 def discard(host: Host, path: Path) -> None:
@@ -158,9 +166,8 @@ def sweep(host: Host) -> None:
 def remove_all(host: Host) -> None:
     """Remove every image, one with a damaged record too. Only for who holds the folder's lock, when there is
     no guest any more. Errors: XenableError."""
-    for name in host.names(IMAGES):
-        if name.endswith(".json") and not name.startswith("."):
-            host.remove(IMAGES / name)
+    for path in _records(host):
+        host.remove(path)
     sweep(host)
 
 
@@ -201,7 +208,7 @@ def import_image(host: Host, path: Path, progress: Progress) -> Base:
     what = f"cannot use the image {path}"
     if not host.is_file(path):
         raise XenableError(f"{what}: there is no such file")
-    if not host.exists("/usr/bin/qemu-img"):
+    if not has_qemu_img(host):
         raise XenableError(f"{what}: qemu-img is missing", hint="sudo apt install qemu-utils")
     with at_work(host, "image", progress) as work:
         progress(0.1, f"reading {path.name}")

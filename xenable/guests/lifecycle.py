@@ -152,8 +152,7 @@ def resize(
         changes = {key: value for key, value in (("memory", memory), ("vcpus", vcpus)) if value is not None}
         after = change_cfg(before, changes, str(path)) if changes else before
         if disk is not None:
-            held = Disk(path=guest.disk, format=guest.format, bytes=guest.disk_bytes)
-            storage.grow_disk(host, held, disk, running=running)
+            storage.grow_disk(host, storage.disk_of(guest), disk, running=running)
         changed = replace(
             guest,
             memory=memory if memory is not None else guest.memory,
@@ -215,7 +214,7 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
         destroy(host, domain)
         _sweep_network(host)
     with host.lock_folder(GUESTS):
-        _remove_files(host, name, Disk(path=guest.disk, format=guest.format, bytes=guest.disk_bytes))
+        _remove_files(host, name, storage.disk_of(guest))
 
 
 def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
@@ -270,15 +269,17 @@ def remove_image(host: Host, place: Storage, name: str) -> None:
                 f"cannot remove the image {name}: there is none of that name",
                 hint="`xenable guest images` names them",
             )
-        making = [claim.name for claim in claims.claims(host)]
-        if making:
-            # Its disk may stand on it already; no record says so yet.
-            raise XenableError(
-                f"cannot remove the image {name}: {', '.join(making)} is being made",
-                hint="wait until it ends",
-            )
+        # Its disk may stand on it already; no record says so yet.
+        _refuse_while_making(host, f"remove the image {name}")
         images.remove_base(host, base)
         storage.remove_base(host, place, base)
+
+
+def _refuse_while_making(host: Host, verb: str) -> None:
+    """Errors: XenableError when a guest is being made. Only for who holds the lock of GUESTS."""
+    making = [claim.name for claim in claims.claims(host)]
+    if making:
+        raise XenableError(f"cannot {verb}: {', '.join(making)} is being made", hint="wait until it ends")
 
 
 def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...]:
@@ -289,11 +290,7 @@ def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...
     """
     claims.sweep(host)
     with host.lock_folder(IMAGES, wait=False), host.lock_folder(GUESTS):
-        making = [claim.name for claim in claims.claims(host)]
-        if making:
-            raise XenableError(
-                f"cannot remove the guests: {', '.join(making)} is being made", hint="wait until it ends"
-            )
+        _refuse_while_making(host, "remove the guests")
         gone = records.names(host)
         for number, name in enumerate(gone):
             progress(number / (len(gone) + 1), f"removing {name}")
@@ -329,7 +326,7 @@ def _disk_of(host: Host, place: Storage, name: str) -> Disk | None:
         if folder is None:
             return Disk(path=path, format=Format.BLOCK, bytes=0)
         return Disk(path=str(folder / "disk.raw"), format=Format.RAW, bytes=0)
-    return Disk(path=guest.disk, format=guest.format, bytes=guest.disk_bytes)
+    return storage.disk_of(guest)
 
 
 def describe(guest: Guest) -> str:

@@ -120,7 +120,6 @@ def _files(host: Host) -> list[Row]:
             found.append(Row(name=name, state=UNKNOWN, autostart=auto, problem=e.message))
             continue
         if summary.name:
-            words = [word for vif in summary.vifs for word in vif.get("ip", "").split()]
             found.append(
                 Row(
                     name=summary.name,
@@ -128,7 +127,7 @@ def _files(host: Host) -> list[Row]:
                     kind=summary.kind,
                     memory=summary.memory,
                     vcpus=summary.vcpus or 1,
-                    addresses=tuple(words),
+                    addresses=summary.addresses,
                     autostart=auto,
                 )
             )
@@ -220,13 +219,3 @@ def _image(host: Host, base: Base) -> ImageRow:
         created=base.created,
         guests=users,
     )
-
-
-def state_of(host: Host, name: str) -> str:
-    """The state of one guest, as in its row."""
-    with contextlib.suppress(XenableError):
-        domain = xl.find(host, name)
-        if domain is not None:
-            return domain.state
-        return STOPPED if xl.is_dom0(host) else NO_XEN
-    return UNKNOWN

@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from xenable.errors import XenableError
-from xenable.guests.images import Base
-from xenable.guests.model import Format
+from xenable.guests.images import Base, has_qemu_img
+from xenable.guests.model import Format, Guest
 from xenable.guests.records import GUESTS, IMAGES
 from xenable.guests.words import show_size
 from xenable.host import CommandError, Host
@@ -55,6 +55,11 @@ class Disk:
     path: str
     format: Format
     bytes: int
+
+
+def disk_of(guest: Guest) -> Disk:
+    """The disk that a guest's record tells of."""
+    return Disk(path=guest.disk, format=guest.format, bytes=guest.disk_bytes)
 
 
 def storage_of(setting: str) -> Storage:
@@ -108,7 +113,7 @@ def check_room(host: Host, storage: Storage, base: Base, size: int) -> None:
         return
     above = next(p for p in (storage.folder, *storage.folder.parents) if host.exists(p))
     free = host.free_bytes(above)
-    need = LITTLE if _has_qemu_img(host) else base.bytes + LITTLE
+    need = LITTLE if has_qemu_img(host) else base.bytes + LITTLE
     if free is not None and free < need:
         raise XenableError(
             f"cannot make a disk: {storage.folder} has {free // MIB} MiB free, and {need // MIB} MiB are "
@@ -146,7 +151,7 @@ def create_disk(host: Host, storage: Storage, base: Base, name: str, size: int, 
     if host.clone(base.path, path):
         host.lengthen(path, size)
         return Disk(path=str(path), format=Format.RAW, bytes=size)
-    if _has_qemu_img(host):
+    if has_qemu_img(host):
         overlay = folder / "disk.qcow2"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base.path]
         host.run([*create, overlay, str(size)])
@@ -187,8 +192,7 @@ def _extend(host: Host, target: str, size: int) -> None:
 def _import_base(host: Host, storage: Storage, base: Base, origin: str) -> None:
     """Bring an image into the pool; the volume has its name only when it is whole. Only under the lock."""
     group, work = storage.group, f"{origin}_new"
-    if _lvs(host, f"{group}/{work}", "lv_name"):
-        host.run(["lvremove", "-q", "--yes", f"{group}/{work}"])
+    _remove_volume(host, f"{group}/{work}")
     thin = ["lvcreate", "-q", "--yes", "-V", f"{base.bytes}b", "--thinpool", storage.pool]
     host.run([*thin, "-n", work, group])
     try:
@@ -219,10 +223,6 @@ def _lvs(host: Host, what: str, fields: str) -> list[dict[str, str]]:
         raise XenableError("cannot read what lvs says about the volumes") from e
 
 
-def _has_qemu_img(host: Host) -> bool:
-    return host.exists("/usr/bin/qemu-img")
-
-
 # ------------------------------------------------------------------------------------- removing, growing
 
 
@@ -234,16 +234,19 @@ def remove_disk(host: Host, path: str, form: Format) -> None:
     found = _VOLUME.fullmatch(path)
     if found is None or found[2].startswith(BASE_PREFIX):
         raise XenableError(f"cannot remove {path}: it is no volume that Xenable made for a guest")
-    if _lvs(host, f"{found[1]}/{found[2]}", "lv_name"):
-        host.run(["lvremove", "-q", "--yes", f"{found[1]}/{found[2]}"])
+    _remove_volume(host, f"{found[1]}/{found[2]}")
+
+
+def _remove_volume(host: Host, target: str) -> None:
+    """Remove GROUP/VOLUME; nothing happens when it is not there."""
+    if _lvs(host, target, "lv_name"):
+        host.run(["lvremove", "-q", "--yes", target])
 
 
 def remove_base(host: Host, storage: Storage, base: Base) -> None:
     """Remove what was brought of an image into a pool; snapshots of it go on without it."""
     if storage.kind is StorageKind.THIN:
-        name = f"{storage.group}/{_origin(base)}"
-        if _lvs(host, name, "lv_name"):
-            host.run(["lvremove", "-q", "--yes", name])
+        _remove_volume(host, f"{storage.group}/{_origin(base)}")
 
 
 def remove_bases(host: Host, storage: Storage) -> None:

@@ -249,6 +249,11 @@ class Summary:
     disks: tuple[Disk, ...]
     vifs: tuple[Mapping[str, str], ...]
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What its interfaces have at `ip=`, as it stands there."""
+        return tuple(word for vif in self.vifs for word in vif.get("ip", "").split())
+
 
 def summary(text: str, where: str = "the configuration") -> Summary:
     """What an xl.cfg says, by whomever it was written. Errors: XenableError, as of parse."""
