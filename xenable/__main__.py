@@ -13,10 +13,7 @@ from collections.abc import Sequence
 import click
 
 from xenable.cli import xenable
-from xenable.errors import Exit, XenableError
-
-INTERRUPTED = 130
-"""As shells say it: 128 and the number of SIGINT."""
+from xenable.errors import INTERRUPTED, Exit, XenableError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What only a write fails with: that to standard output or error, where the error names no file."""

@@ -5,38 +5,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from xenable.cli import CONTEXT
 from xenable.cli.common import json_option, need_consent, note
-from xenable.errors import XenableError
+from xenable.cli.guest_common import guest_storage, name_argument, prepare, reporter, tell, word
+from xenable.cli.guest_images import images
+from xenable.errors import INTERRUPTED, XenableError
 from xenable.host import Host
 
 if TYPE_CHECKING:
-    from xenable.engine import Listener
     from xenable.guests.create import Request
-    from xenable.guests.storage import Storage
-    from xenable.model import Progress
-
-T = TypeVar("T")
-
-CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-INTERRUPTED = 130
-"""As xenable.__main__ has it."""
-
-
-def _name_there(_: click.Context, __: click.Parameter, text: str) -> str:
-    from xenable.guests.words import any_name
-
-    return word("the name", text, any_name)
-
-
-name_argument = click.argument("name", metavar="NAME", callback=_name_there)
-"""Of a guest that is there; it becomes a part of paths."""
 
 
 class Guests(click.Group):
@@ -60,42 +42,6 @@ class Guests(click.Group):
 def command() -> None:
     """Guests are ordinary domains of Xen: xl, xendomains and libvirt see them too. `xenable guest COMMAND
     --help` has the options of each."""
-
-
-def prepare(verb: str) -> Host:
-    """The machine, for a command that changes a guest: what dead creations left is taken back first."""
-    from xenable.guests import images
-    from xenable.guests.claims import sweep
-
-    if os.geteuid() != 0:
-        raise XenableError(
-            f"cannot {verb}: root rights are needed", hint=f"sudo xenable guest {verb.split()[0]} …"
-        )
-    host = Host()
-    for name in sweep(host):
-        note(f"the creation of {name} had been cut off: what it left was taken back")
-    if images.sweep_dead(host):
-        note("the making of an image had been cut off: what it left was taken back")
-    return host
-
-
-def word(what: str, text: str, parse: Callable[[str], T]) -> T:
-    """The value of what a person wrote. Errors: XenableError that says what is needed instead."""
-    try:
-        return parse(text)
-    except ValueError as e:
-        raise XenableError(f"cannot use {what} {text!r}: {e}") from e
-
-
-def tell(as_json: bool, result: str, name: str, text: str, **more: Any) -> None:
-    """Say what became of a guest: a sentence, or one document."""
-    from xenable.ui.document import print_document
-    from xenable.ui.guests import name_document
-
-    if as_json:
-        print_document(name_document(result, name, **more), sys.stdout)
-    else:
-        note(text)
 
 
 # ------------------------------------------------------------------------------------------------- create
@@ -143,7 +89,7 @@ def create(as_json: bool, name: str, **options: Any) -> None:
     host = prepare("create a guest")
     net = read_effective(host)
     request = _request(host, name, options)
-    place = _storage(host)
+    place = guest_storage(host)
     with progress(sys.stderr) as listener:
         guest = create_guest(host, request, place, net, reporter(listener, f"create {request.name}"))
     if as_json:
@@ -214,23 +160,6 @@ def _key(host: Host, file: str) -> str:
         return ssh_key(text)
     except ValueError as e:
         raise XenableError(f"cannot use the key in {file}: {e}") from e
-
-
-def _storage(host: Host) -> Storage:
-    from xenable.config import load_config
-    from xenable.guests.storage import storage_of
-
-    return storage_of(load_config(host).guest_storage)
-
-
-def reporter(listener: Listener, title: str) -> Progress:
-    """One piece of work as an event, for the bar that apply has too."""
-    from xenable.engine import Direction, Event
-
-    def report(fraction: float, text: str) -> None:
-        listener(Event(direction=Direction.DO, title=title, number=1, total=1, fraction=fraction, text=text))
-
-    return report
 
 
 # --------------------------------------------------------------------------------------------------- list
@@ -395,4 +324,4 @@ def export(as_json: bool, name: str, libvirt: bool) -> None:
         sys.stdout.write(text)
 
 
-from xenable.cli import guest_images  # noqa: E402, F401 - it adds its command to the group
+command.add_command(images)

@@ -8,13 +8,14 @@ import sys
 
 import click
 
+from xenable.cli import CONTEXT
 from xenable.cli.common import json_option
-from xenable.cli.guest import CONTEXT, command, prepare, reporter, tell, word
+from xenable.cli.guest_common import guest_storage, prepare, reporter, tell, word
 from xenable.errors import XenableError
 from xenable.host import Host
 
 
-@command.command(short_help="Images that guests begin as.", context_settings=CONTEXT)
+@click.command(short_help="Images that guests begin as.", context_settings=CONTEXT)
 @click.option("--build", metavar="CODENAME", help="Make the image of a release now, for guests to come.")
 @click.option(
     "--mirror",
@@ -73,14 +74,12 @@ def _build(as_json: bool, codename: str, mirror: str) -> None:
 
 
 def _remove(as_json: bool, name: str) -> None:
-    from xenable.config import load_config
     from xenable.guests.lifecycle import remove_image
-    from xenable.guests.storage import storage_of
 
     if os.geteuid() != 0:
         raise XenableError(
             "cannot remove an image: root rights are needed", hint="sudo xenable guest images --remove NAME"
         )
     host = prepare("remove an image")
-    remove_image(host, storage_of(load_config(host).guest_storage), name)
+    remove_image(host, guest_storage(host), name)
     tell(as_json, "removed", name, f"the image {name} is gone; the next guest of its release makes it anew")

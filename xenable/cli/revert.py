@@ -103,16 +103,10 @@ def _guests(host: Host, remove: bool) -> tuple[str, ...]:
 
 
 def _remove_guests(host: Host, listener: Listener) -> None:
-    from xenable.config import load_config
-    from xenable.engine import Direction, Event
+    from xenable.cli.guest_common import guest_storage, reporter
     from xenable.guests.lifecycle import remove_all
-    from xenable.guests.storage import storage_of
 
-    def report(fraction: float, text: str) -> None:
-        title = "remove guests and images"
-        listener(Event(direction=Direction.DO, title=title, number=1, total=1, fraction=fraction, text=text))
-
-    remove_all(host, storage_of(load_config(host).guest_storage), report)
+    remove_all(host, guest_storage(host), reporter(listener, "remove guests and images"))
 
 
 def _note_images(host: Host) -> None:

@@ -16,6 +16,7 @@ from tests.unit.guests.machine import KEY, NET, Xen, alive, make_xen, tree
 from xenable import convert, trial
 from xenable.__main__ import run
 from xenable.cli import guest as guest_module
+from xenable.cli import guest_common
 from xenable.errors import Exit, XenableError
 from xenable.guests import create, lifecycle, records
 from xenable.guests.libvirt import domain_xml
@@ -33,7 +34,8 @@ def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
     xen = make_xen(root, monkeypatch)
     host = xen.host
     # The commands say Host(), which is this machine; here it is the folder.
-    monkeypatch.setattr(guest_module, "Host", lambda: host)
+    for module in (guest_module, guest_common):
+        monkeypatch.setattr(module, "Host", lambda: host)
     monkeypatch.setattr("xenable.cli.revert.Host", lambda: host)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     host.make_folder("/etc/xenable")

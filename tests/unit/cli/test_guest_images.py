@@ -17,7 +17,7 @@ from tests.unit.guests.machine import BASE, DIRECTORY, SIZE, THIN, Xen, make_xen
 from tests.unit.guests.test_storage import refuse_clone
 from xenable.__main__ import run
 from xenable.cli import guest as guest_module
-from xenable.cli import guest_images
+from xenable.cli import guest_common, guest_images
 from xenable.errors import Exit, XenableError
 from xenable.guests import images, lifecycle, records, storage
 from xenable.guests.claims import claim_path
@@ -42,7 +42,7 @@ CLOUD = replace(
 @pytest.fixture
 def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
     xen = make_xen(tmp_path, monkeypatch)
-    for module in (guest_module, guest_images):
+    for module in (guest_module, guest_common, guest_images):
         monkeypatch.setattr(module, "Host", lambda: xen.host)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return xen

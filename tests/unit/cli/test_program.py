@@ -16,11 +16,10 @@ import click
 import pytest
 
 from xenable import __version__
-from xenable.__main__ import INTERRUPTED
 from xenable.checks import RULES
 from xenable.cli import COMMANDS, STATUSES, xenable
 from xenable.config import SETTINGS, load_config
-from xenable.errors import Exit
+from xenable.errors import INTERRUPTED, Exit
 from xenable.guests.words import RELEASES
 from xenable.host import Host
 from xenable.model import Severity
