@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.network.effective import Mode
 
 PATH = Path("/etc/xenable/xenable.conf")
+
+N = TypeVar("N", IPv4Network, IPv6Network)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +88,26 @@ def _yes_no(text: str) -> bool:
     return text == "yes"
 
 
+def _network(kind: type[N], text: str, family: str) -> N:
+    """A network of that kind. Errors: ValueError that says what is wrong with it."""
+    try:
+        return kind(text)
+    except ValueError as e:
+        try:
+            wanted = kind(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text.partition('/')[0]} is no {family} address") from e
+        raise ValueError(f"an address of a host, not of a network; {wanted} may be meant") from e
+
+
 def _prefix(text: str) -> IPv4Network:
-    address, slash, length = text.partition("/")
+    _, slash, length = text.partition("/")
     # IPv4Network reads a netmask there as well: one way to write it is enough.
     if not (slash and length.isascii() and length.isdigit() and 8 <= int(length[:3]) <= 29):
         raise ValueError(
             "an IPv4 network with a prefix length from /8 to /29 is needed, as in 172.20.216.0/24"
         )
-    try:
-        network = IPv4Network(text)
-    except ValueError as e:
-        try:
-            wanted = IPv4Network(text, strict=False)
-        except ValueError:
-            raise ValueError(f"{address} is no IPv4 address") from e
-        raise ValueError(f"an address of a host, not of a network; {wanted} may be meant") from e
+    network = _network(IPv4Network, text, "IPv4")
     if network.is_loopback or network.is_multicast or network.is_link_local or network.is_reserved:
         raise ValueError("guests can't have loopback, link-local, multicast or reserved addresses")
     if network.network_address.packed[0] == 0:
@@ -118,14 +125,7 @@ def _prefix6(text: str) -> IPv6Network | Literal["auto"] | None:
             "an IPv6 network with the prefix length /64 is needed, as in fd12:3456:789a:d8::/64, "
             "or the word auto or none"
         )
-    try:
-        network = IPv6Network(text)
-    except ValueError as e:
-        try:
-            wanted = IPv6Network(text, strict=False)
-        except ValueError:
-            raise ValueError(f"{text.partition('/')[0]} is no IPv6 address") from e
-        raise ValueError(f"an address of a host, not of a network; {wanted} may be meant") from e
+    network = _network(IPv6Network, text, "IPv6")
     if network.is_multicast or network.is_link_local or network.is_reserved or network.is_site_local:
         raise ValueError("guests can't have multicast, link-local, site-local or reserved addresses")
     return network
