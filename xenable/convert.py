@@ -13,6 +13,7 @@ from xenable.host import Host
 from xenable.model import EntryState, Facts, Finding, Obstacle, Status
 from xenable.plan import trial_steps
 from xenable.steps.base import Step
+from xenable.steps.slot import Arm, filled_by
 
 
 def begun(host: Host) -> bool:
@@ -58,6 +59,25 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             engine.apply(host, records, listener)
         elif not trial.on_course(host) or trial.status(host).state is Status.ARMED:
             engine.repeat(host, trial_steps(config), listener)
+
+
+def try_new(host: Host, listener: Listener = engine.quiet) -> bool:
+    """After packages have changed: arm a trial of a pair that none has seen yet, beside the one that passed.
+
+    It has the same time limit as the trial that was passed. Where a person confirms, nothing is armed, for
+    nobody may be there at the next reset. Returns whether a trial was armed. Errors: XenableError.
+    """
+    env = trial.environment(host)
+    if env is None or not trial.untried_pair(host):
+        return False
+    terms = filled_by(host, env.default)
+    if terms is None or terms.hold:
+        return False
+    with host.lock():
+        if any(record.state is not EntryState.DONE for record in journal.read_journal(host)):
+            return False
+        engine.repeat(host, (terms, Arm()), listener)
+    return True
 
 
 def obstacles(host: Host) -> tuple[Obstacle, ...]:

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from xenable import health, journal, watchdog
-from xenable.boot.commandline import DEADLINE, HOLD, NO_WATCHDOG, dom0_arguments, serial_consoles
 from xenable.boot.environment import Environment, environment_folder, read_environment, write_environment
-from xenable.boot.slots import MENU, SLOTS, listed_pairs, read_manifest, slot_folder, verify_slot
+from xenable.boot.slots import SLOTS, newest_pair_differs, read_manifest, slot_folder, verify_slot
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.model import EntryState, Status
@@ -142,37 +141,6 @@ def _half_done(records: tuple[journal.Record, ...]) -> str:
     if EntryState.DOING in states or (EntryState.PLANNED in states and states != {EntryState.UNDONE}):
         return "an apply was interrupted: `xenable apply` finishes it, `xenable revert` undoes it"
     return ""
-
-
-def newest_pair_differs(host: Host, slot: str) -> bool:
-    """Whether the menu's first pair is another than the one in a slot: by name, by content, or by its words.
-
-    A security update often brings other bytes under the same name; they have not been tried.
-    """
-    newest = next(iter(listed_pairs(host.text(MENU))), None)
-    if newest is None:
-        return False
-    manifest = read_manifest(host, slot)
-    if manifest is None:
-        return True
-    linux = dom0_arguments(newest.linux_words, serial_consoles(newest.linux_words), None)
-    # A trial adds words of its own; none of the others may differ.
-    frozen = manifest.dom0_arguments.split()
-    if (
-        manifest.id != newest.id
-        or manifest.xen_arguments != " ".join(newest.xen_words)
-        or [word for word in frozen if not is_trial_word(word)] != " ".join(linux).split()
-    ):
-        return True
-    files = ((newest.xen, "xen"), (newest.kernel, "vmlinuz"))
-    if not all(host.same_content(path, slot_folder(slot) / name) for path, name in files):
-        return True
-    return not host.begins_with(slot_folder(slot) / "initrd", newest.initrd)
-
-
-def is_trial_word(word: str) -> bool:
-    """Whether a word of dom0's command line is there for the trial only."""
-    return word.partition("=")[0] in (DEADLINE, HOLD, NO_WATCHDOG.partition("=")[0])
 
 
 def _confirmed(host: Host, env: Environment, trial: Trial | None) -> str:
@@ -312,6 +280,18 @@ def on_course(host: Host) -> bool:
     if env.try_slot or (env.trying and running_xen(host)):
         return True
     return bool(env.default) and env.trying != env.default and not newest_pair_differs(host, env.default)
+
+
+def untried_pair(host: Host) -> bool:
+    """Whether dom0's Xen has passed, and a newer pair is here that was in no trial.
+
+    A pair in the other slot had its trial, or has it at the next reset; one that failed is tried again only
+    when a person says so.
+    """
+    env = environment(host)
+    if env is None or not env.default or status(host).state not in (Status.CONFIRMED, Status.ARMED):
+        return False
+    return all(newest_pair_differs(host, slot) for slot in SLOTS)
 
 
 def arm(host: Host, slot: str) -> None:

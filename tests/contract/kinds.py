@@ -212,6 +212,7 @@ def _slot_machine() -> None:
 def furnish_slot(root: Path) -> None:
     """What a machine needs to fill a slot: a pair in /boot, and its entry in the menu."""
     version = "6.12.9-test"
+    (root / "etc/apt/apt.conf.d").mkdir(parents=True, exist_ok=True)
     modules = root / f"lib/modules/{version}"
     modules.mkdir(parents=True)
     (modules / "xen_wdt.ko").write_bytes(b"\x7fELF module")

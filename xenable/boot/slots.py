@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xenable.boot.commandline import dom0_arguments, serial_consoles
+from xenable.boot.commandline import DEADLINE, HOLD, NO_WATCHDOG, dom0_arguments, serial_consoles
 from xenable.boot.deadman import append_archive, deadman_archive, watchdog_modules
 from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.menu import SLOTS
@@ -31,7 +32,9 @@ __all__ = [
     "boot_cfg",
     "fill_slot",
     "free_slot",
+    "kept_packages",
     "listed_pairs",
+    "newest_pair_differs",
     "read_manifest",
     "remove_slots",
     "slot_folder",
@@ -236,6 +239,53 @@ def remove_slots(host: Host) -> None:
     for name in host.names(FOLDER):
         _remove_tree(host, FOLDER / name)
     host.remove(FOLDER)
+
+
+def newest_pair_differs(host: Host, slot: str) -> bool:
+    """Whether the menu's first pair is another than the one in a slot: by name, by content, or by its words.
+
+    A security update often brings other bytes under the same name; they have not been tried.
+    """
+    newest = next(iter(listed_pairs(host.text(MENU))), None)
+    if newest is None:
+        return False
+    manifest = read_manifest(host, slot)
+    if manifest is None:
+        return True
+    linux = dom0_arguments(newest.linux_words, serial_consoles(newest.linux_words), None)
+    # A trial adds words of its own; none of the others may differ.
+    frozen = manifest.dom0_arguments.split()
+    if (
+        manifest.id != newest.id
+        or manifest.xen_arguments != " ".join(newest.xen_words)
+        or [word for word in frozen if not is_trial_word(word)] != " ".join(linux).split()
+    ):
+        return True
+    files = ((newest.xen, "xen"), (newest.kernel, "vmlinuz"))
+    if not all(host.same_content(path, slot_folder(slot) / name) for path, name in files):
+        return True
+    return not host.begins_with(slot_folder(slot) / "initrd", newest.initrd)
+
+
+def is_trial_word(word: str) -> bool:
+    """Whether a word of dom0's command line is there for the trial only."""
+    return word.partition("=")[0] in (DEADLINE, HOLD, NO_WATCHDOG.partition("=")[0])
+
+
+def kept_packages(host: Host) -> tuple[str, ...]:
+    """Regular expressions (POSIX, extended) for the packages with the modules and tools of all slots."""
+    found: list[str] = []
+    for manifest in filter(None, (read_manifest(host, slot) for slot in SLOTS)):
+        kernel, xen = _literally(manifest.kernel), _literally(manifest.xen)
+        series = xen.partition("-")[0]
+        found.append(f"^linux-(image|modules|modules-extra)-(unsigned-)?{kernel}$")
+        found.append(f"^xen-(hypervisor-{xen}|utils-{series})$")
+    return tuple(dict.fromkeys(found))
+
+
+def _literally(version: str) -> str:
+    """Of the characters that a version may have (boot/pairs.py), two mean something to an expression."""
+    return re.sub(r"([.+])", r"\\\1", version)
 
 
 def _digest(data: bytes) -> str:

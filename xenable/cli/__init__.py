@@ -33,6 +33,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
 
 HIDDEN: tuple[tuple[str, str, str], ...] = (
     ("gate", "xenable.cli.gate", "Judge the trial boot; run by xenable-gate.service."),
+    ("try-new", "xenable.cli.try_new", "Arm a trial of a newer Xen or kernel; run by apt."),
 )
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

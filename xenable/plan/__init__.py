@@ -15,7 +15,7 @@ from xenable.config import Config
 from xenable.errors import XenableError
 from xenable.model import Facts
 from xenable.plan.network import network_steps
-from xenable.plan.texts import generator_script, settings_early, settings_late
+from xenable.plan.texts import generator_script, packages_hook, settings_early, settings_late
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
@@ -30,6 +30,7 @@ SETTINGS_EARLY = "/etc/default/grub.d/00-xenable.cfg"
 SETTINGS_LATE = "/etc/default/grub.d/zz-xenable.cfg"
 GENERATOR = "/etc/grub.d/90_xenable"
 STOCK_GENERATOR = "/etc/grub.d/20_linux_xen"
+PACKAGES_HOOK = "/etc/apt/apt.conf.d/90xenable"
 GATE = "xenable-gate.service"
 XEN_FOLDERS = ("/var/lib/xen", "/var/log/xen")
 SAVED_GUESTS = ("/var/lib/xen/save",)
@@ -58,6 +59,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
         *network_steps(facts, config),
         RefreshMenu(entry_ids=("xenable-a", "xenable-b"), adds_kernel=adds_kernel(facts)),
         EnableUnit(unit=GATE),
+        WriteFile(path=PACKAGES_HOOK, content=packages_hook()),
         *trial_steps(config),
     )
 

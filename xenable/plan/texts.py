@@ -34,6 +34,15 @@ def settings_late(arguments: str, native_flavour: str = "") -> str:
     return text
 
 
+def packages_hook() -> str:
+    """For apt: what packages change in /boot is tried at the next reset. It never makes apt fail."""
+    hook = "/usr/share/xenable/apt/after-packages"
+    return MARK.replace("#", "//") + (
+        "// A newer Xen or dom0 kernel gets one trial at the next reset; what passed stays beside it.\n"
+        f'DPkg::Post-Invoke {{ "[ ! -r {hook} ] || sh {hook} || true"; }};\n'
+    )
+
+
 def generator_script() -> str:
     """What /etc/grub.d gets: it runs the generator that the package ships, so that an upgrade renews it.
 

@@ -11,6 +11,8 @@ from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.slots import (
     fill_slot,
     free_slot,
+    kept_packages,
+    newest_pair_differs,
     read_manifest,
     remove_slots,
     slot_folder,
@@ -22,6 +24,17 @@ from xenable.model import Obstacle, Preview, Progress
 from xenable.steps.base import Saved, Step
 
 SNIPPET = "initramfs/deadman.sh"
+KEEP = "/etc/apt/apt.conf.d/91xenable-slots"
+
+
+def keep_text(host: Host) -> str:
+    """What keeps apt's autoremove from what a slot needs of the root file system (apt.conf(5))."""
+    lines = "".join(f'    "{expression}";\n' for expression in kept_packages(host))
+    return (
+        "// Xenable makes this file anew for each trial; `xenable revert` takes it away.\n"
+        "// What can be booted from /boot/xenable needs these packages.\n"
+        f"APT::NeverAutoRemove {{\n{lines}}};\n"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +58,15 @@ class FillSlot(Step):
             title=self.title(),
             detail=f"{slot_folder(slot)}: xen, vmlinuz, boot.cfg, initrd (with the dead-man)\n"
             f"dom0 has {self.deadline} s to prove itself, {word};\n"
-            "without that Xen's watchdog resets the machine to the native system\n",
+            "without that Xen's watchdog resets the machine to the native system\n"
+            f"{KEEP}: apt's autoremove leaves the packages of what is in the slots\n",
         )
 
     def is_done(self, host: Host) -> bool:
         slot = free_slot(trial.environment(host))
-        if verify_slot(host, slot) or trial.newest_pair_differs(host, slot):
+        if verify_slot(host, slot) or newest_pair_differs(host, slot):
             return False
-        manifest = read_manifest(host, slot)
-        words = manifest.dom0_arguments.split() if manifest else []
-        return f"{DEADLINE}={self.deadline}" in words and (HOLD in words) == self.hold
+        return filled_by(host, slot) == self and host.text(KEEP) == keep_text(host)
 
     def save(self, host: Host) -> Saved:
         return {}
@@ -65,13 +77,26 @@ class FillSlot(Step):
         snippet = data_file(SNIPPET).read_bytes()
         slot = free_slot(trial.environment(host))
         fill_slot(host, slot, snippet=snippet, deadline=self.deadline, hold=self.hold)
+        host.write(KEEP, keep_text(host).encode())
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
-        """None: the folder is Xenable's own, whole."""
+        """None: the folder and the list for apt are Xenable's own, whole."""
         return ()
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         remove_slots(host)
+        host.clean(KEEP)
+        host.remove(KEEP)
+
+
+def filled_by(host: Host, slot: str) -> FillSlot | None:
+    """The step that filled a slot, by the words that it put on dom0's kernel line; None for an empty one."""
+    manifest = read_manifest(host, slot)
+    words = manifest.dom0_arguments.split() if manifest else []
+    limits = [word.partition("=")[2] for word in words if word.startswith(f"{DEADLINE}=")]
+    if not limits or not limits[0].isdecimal():
+        return None
+    return FillSlot(deadline=int(limits[0]), hold=HOLD in words)
 
 
 @dataclass(frozen=True, kw_only=True)

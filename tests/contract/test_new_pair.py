@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A newer kernel comes by apt: the real apt runs the hook, which arms one trial."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from xenable import engine, journal, trial
+from xenable.boot.environment import Environment, write_environment
+from xenable.boot.slots import free_slot, read_manifest
+from xenable.host import Host
+from xenable.plan import PACKAGES_HOOK
+from xenable.plan.texts import packages_hook
+from xenable.steps.base import Step
+from xenable.steps.environment import BootEnvironment
+from xenable.steps.files import WriteFile
+from xenable.steps.slot import KEEP, Arm, FillSlot
+
+from .kinds import PAIR, furnish_slot
+from .sandbox import REPOSITORY, build, command, inside, needs_sandbox, publish
+
+pytestmark = [pytest.mark.realtool, needs_sandbox]
+
+HOST = Host()
+OLD, NEW = "6.12.9-test", "6.12.10-test"
+STEPS: tuple[Step, ...] = (
+    BootEnvironment(folder="/boot/grub"),
+    WriteFile(path=PACKAGES_HOOK, content=packages_hook()),
+    FillSlot(deadline=240, hold=False),
+    Arm(),
+)
+
+
+def passed(*, hold: bool = False) -> None:
+    """A machine whose slot a passed its trial with the old kernel, and an archive with a newer one."""
+    furnish_slot(Path("/"))
+    install_xenable()
+    build(f"linux-image-{OLD}")
+    build(f"linux-image-{NEW}", scripts={"postinst": bring(NEW)})
+    build("linux-image-test", Depends=f"linux-image-{OLD}")
+    build("linux-image-test", "2.0", Depends=f"linux-image-{NEW}")
+    build("other")
+    publish()
+    command("apt-get -qq -y install linux-image-test=1.0 2>&1")
+    steps = (*STEPS[:2], FillSlot(deadline=240, hold=hold), STEPS[3])
+    engine.apply(HOST, engine.plan_into_journal(HOST, steps))
+    passes("a")
+
+
+def passes(slot: str) -> None:
+    """What GRUB and the gate write at a boot that goes well."""
+    assert trial.environment(HOST) == Environment(try_slot=slot, default="a" if slot == "b" else "")
+    write_environment(HOST, "/boot/grub", Environment(default=slot))
+
+
+def bring(version: str) -> str:
+    """What the scripts of a kernel's package do: initrd, then menu."""
+    return (
+        f"cp -r /lib/modules/{OLD} /lib/modules/{version}\n"
+        f"for file in vmlinuz initrd.img; do echo $file {version} >/boot/$file-{version}; done\n"
+        f"cat >/boot/grub/grub.cfg <<'END'\n{PAIR.replace(OLD, version)}END\n"
+    )
+
+
+def install_xenable() -> None:
+    """The checkout's, where the package has it."""
+    program = Path("/usr/bin/xenable")
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m xenable "$@"\n')
+    program.chmod(0o755)
+    folder = Path("/usr/share/xenable/apt")
+    folder.mkdir(parents=True)
+    (folder / "after-packages").symlink_to(REPOSITORY / "data/apt/after-packages")
+
+
+def apt(words: str) -> str:
+    return command(f"DEBIAN_FRONTEND=noninteractive apt-get -qq -y {words} 2>&1")
+
+
+def test_a_newer_kernel_is_armed_by_apt_alone_and_only_once() -> None:
+    def work() -> None:
+        passed()
+        assert "tries it once" in apt("install linux-image-test")
+        assert trial.environment(HOST) == Environment(try_slot="b", default="a")
+        manifest = read_manifest(HOST, "b")
+        assert manifest is not None and manifest.kernel == NEW
+        assert "xenable.deadline=240" in manifest.dom0_arguments
+        frozen = read_manifest(HOST, "a")
+        assert frozen is not None and frozen.kernel == OLD
+        # It fails, and the machine is back on the last good pair: nobody but a person tries it again.
+        write_environment(HOST, "/boot/grub", Environment(default="a"))
+        os.utime("/boot")
+        assert "tries it" not in apt("install other")
+        assert trial.environment(HOST) == Environment(default="a")
+        engine.revert(HOST, journal.read_journal(HOST))
+        assert HOST.names("/etc/apt/apt.conf.d") == ()
+
+    inside(work)
+
+
+def test_a_newer_kernel_takes_the_place_of_one_that_waits_for_its_trial() -> None:
+    def work() -> None:
+        passed()
+        apt("install linux-image-test")
+        # As dpkg does it: the file that the slot has by another name stays what it is.
+        command(f"echo mended again >/boot/new && mv /boot/new /boot/vmlinuz-{NEW}")
+        assert "tries it once" in apt("install other")
+        assert trial.environment(HOST) == Environment(try_slot="b", default="a")
+        assert HOST.text("/boot/xenable/b/vmlinuz") == "mended again\n"
+
+    inside(work)
+
+
+def test_autoremove_leaves_what_a_slot_needs() -> None:
+    def work() -> None:
+        passed()
+        apt("install linux-image-test")
+        command(f"mv {KEEP} /srv/keep")
+        assert f"Remv linux-image-{OLD}" in command("apt-get --simulate autoremove")
+        command(f"mv /srv/keep {KEEP}")
+        apt("autoremove")
+        assert f"linux-image-{OLD}" in command("dpkg-query -W")
+        passes("b")
+        HOST.remove("/boot/xenable/a/manifest.json")
+        engine.repeat(HOST, (FillSlot(deadline=300, hold=False),))
+        assert OLD not in HOST.text(KEEP)
+        apt("autoremove")
+        assert f"linux-image-{OLD}" not in command("dpkg-query -W")
+
+    inside(work)
+
+
+def test_where_a_person_confirms_nothing_is_armed() -> None:
+    def work() -> None:
+        passed(hold=True)
+        assert "tries it" not in apt("install linux-image-test")
+        assert trial.environment(HOST) == Environment(default="a")
+        assert free_slot(trial.environment(HOST)) == "b" and not HOST.exists("/boot/xenable/b")
+
+    inside(work)
+
+
+def test_apt_goes_on_without_xenable_and_in_the_middle_of_its_work() -> None:
+    def work() -> None:
+        passed()
+        with HOST.lock():
+            said = apt("install linux-image-test")
+        assert "another xenable works on this machine" in said
+        assert "installed" in command(f"dpkg-query -W -f '${{db:Status-Status}}' linux-image-{NEW}")
+        Path("/usr/share/xenable/apt/after-packages").unlink()
+        apt("install other")
+
+    inside(work)
