@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import cloud, conversion, faults, guests, mishaps, stock
+from lab.scenarios import cloud, conversion, faults, guests, mishaps, stock, upgrade
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
@@ -14,5 +14,6 @@ SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("faults", faults.run),
     ("mishaps", mishaps.run),
     ("cloud", cloud.run),
+    ("upgrade", upgrade.run),
     ("guests", guests.run),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from lab.vm import VM
 
 ASIDE = "/var/tmp/kept"
 FILLER = "/var/tmp/filler"
+LOG = "/var/log/xenable/packages.log"
 
 BROKEN = """set -e
 mkdir -p /var/tmp/broken/DEBIAN
@@ -88,7 +89,8 @@ def refused(vm: VM, command: str, code: int) -> str:
 
 def begin(vm: VM) -> None:
     """Start an apply that outlives its ssh session."""
-    vm.ssh("rm -f /root/code; (xenable apply --yes >/root/said 2>&1; echo $? >/root/code) </dev/null &")
+    vm.ssh(f"rm -f /root/code {LOG}")
+    vm.ssh("(xenable apply --yes >/root/said 2>&1; echo $? >/root/code) </dev/null &")
 
 
 def ended(vm: VM, timeout: float = 900) -> tuple[int, str]:
@@ -104,10 +106,10 @@ def ended(vm: VM, timeout: float = 900) -> tuple[int, str]:
 
 def wait_unpacking(vm: VM) -> None:
     """Wait until dpkg has unpacked some of the new packages, but by far not all."""
-    wanted = "dpkg-query -W -f '${db:Status-Abbrev}\\n' 2>/dev/null | grep -c '^iU'"
+    # Not by dpkg-query: dpkg keeps to itself what it unpacks until it has unpacked all.
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        if int(vm.ssh(f"{wanted} || true").stdout.strip() or 0) >= 5:
+        if int(vm.ssh(f"grep -c '^Unpacking' {LOG} 2>/dev/null || true").stdout.strip() or 0) >= 5:
             return
         time.sleep(0.5)
     raise ScenarioFailed("dpkg unpacks nothing")
