@@ -3,6 +3,7 @@
 
 import json
 import re
+import tarfile
 
 from lab import baseimage, converted
 from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
@@ -40,6 +41,8 @@ def whole(lab: Lab, *, guest: bool = False) -> None:
             xenable(vm, "plan")
             changed = touched(vm, "/run/lab-marker")
             must(not changed, "check and plan changed nothing:\n" + "\n".join(changed))
+        if not guest:
+            report(lab, vm, "native", ("facts.json", "findings.json", "plan.json", "dmesg.txt"))
         with step("apply installs Xen and arms the trial"):
             xenable(vm, "apply --yes --trial-seconds 600")
             answer = status(vm)
@@ -63,6 +66,8 @@ def whole(lab: Lab, *, guest: bool = False) -> None:
             is_dom0(vm)
         if guest:
             first_guest(lab, vm)
+        else:
+            report(lab, vm, "xen", ("facts.json", "journal.jsonl", "journal-gate.txt", "xl-dmesg.txt"))
         with step("revert takes everything back"):
             xenable(vm, "revert --yes --remove-guests" if guest else "revert --yes")
             must(status(vm)["next_boot"] == "native", "the next boot is native")
@@ -74,6 +79,18 @@ def whole(lab: Lab, *, guest: bool = False) -> None:
             must(vm.ssh("cat /boot/grub/grub.cfg").stdout == menu, "the menu is byte-identical")
             changed = diff_trees(before, vm.tree())
             must(not changed, "every file is as it was:\n" + "\n".join(changed))
+
+
+def report(lab: Lab, vm: VM, name: str, members: tuple[str, ...]) -> None:
+    """Have a report written, and keep it in the run's folder: its facts.json is a recorded machine."""
+    with step(f"a report of the {name} system has what it should have"):
+        archive = f"/var/tmp/{name}.tar.gz"
+        xenable(vm, f"report --output {archive}")
+        kept = lab.folder / f"report-{name}.tar.gz"
+        vm.get(archive, kept)
+        with tarfile.open(kept) as tar:
+            there = {member.rpartition("/")[2] for member in tar.getnames()}
+        must(there >= set(members), f"the archive has {members}: {there}")
 
 
 def first_guest(lab: Lab, vm: VM) -> None:

@@ -21,6 +21,9 @@ _MULTIBOOT2 = 0xE85250D6
 _MULTIBOOT2_REACH = 32768
 """A header lies within so many bytes (Multiboot2 specification, 3.1.1)."""
 
+HEAD = 2 * _MULTIBOOT2_REACH
+"""Bytes of a file that say what it is."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 _GARBAGE = re.compile(r"\.(dpkg-.*|rpmsave|rpmnew|sig|efi|config|map|tmp|bak)$|~$")
 _NO_XEN = re.compile(r"xen-syms|xenpolicy|xen-(image|linux|kernel)-")
@@ -113,7 +116,7 @@ def hypervisors(host: Host, names: Sequence[str]) -> tuple[Hypervisor, ...]:
         # A link is another name of a file that is looked at under its own.
         if not name.startswith("xen") or _NO_XEN.match(name) or host.link_target(path) or host.is_dir(path):
             continue
-        if is_multiboot2(_head(host, path, 2 * _MULTIBOOT2_REACH)):
+        if is_multiboot2(_head(host, path, HEAD)):
             found.append(Hypervisor(path=path, version=re.sub(r"^xen-?|\.gz$", "", name) or "unknown"))
     return tuple(found)
 
@@ -160,7 +163,7 @@ def dom0_kernels(host: Host, names: Sequence[str]) -> tuple[Dom0Kernel, ...]:
             Dom0Kernel(
                 path=f"{BOOT}/{name}",
                 version=version,
-                compression=kernel_compression(_head(host, f"{BOOT}/{name}", 2 * _MULTIBOOT2_REACH)),
+                compression=kernel_compression(_head(host, f"{BOOT}/{name}", HEAD)),
                 initrd=initrd and f"{BOOT}/{initrd}",
             )
         )
@@ -175,6 +178,8 @@ def kernel_compression(head: bytes) -> str:
     if head.startswith(b"\x7fELF"):
         return "none"
     if len(head) < 0x250 or head[0x202:0x206] != b"HdrS":
+        return ""
+    if struct.unpack_from("<H", head, 0x206)[0] < 0x208:
         return ""
     sectors = head[0x1F1] or 4
     payload = (sectors + 1) * 512 + int(struct.unpack_from("<I", head, 0x248)[0])

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import PurePosixPath
 
+from xenable.boot.pairs import HEAD, kernel_compression
 from xenable.facts.dpkg import owner
 from xenable.facts.files import line, part
 from xenable.facts.initrd import unpacked_bytes
@@ -23,17 +23,6 @@ NEEDED_OPTIONS = (
 """Beside CONFIG_XEN_DOM0: paravirtual dom0, its console, guests' disks and networks, the toolstack's
 devices, and the watchdog that ends a trial boot."""
 
-MAGIC = (
-    (b"\x1f\x8b", "gzip"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\x02\x21\x4c\x18", "lz4"),
-    (b"\x89LZO", "lzo"),
-    (b"\x5d\0\0", "lzma"),
-    (b"BZh", "bzip2"),
-    (b"\x7fELF", "none"),
-)
-
 INITRDS = ("initrd.img-{}", "initrd-{}.img", "initrd-{}", "initramfs-{}.img")
 
 _SUFFIXES = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
@@ -48,19 +37,8 @@ def probe_kernels(host: Host) -> tuple[Kernel, ...]:
 
 
 def image_compression(host: Host, image: str) -> str:
-    """Compression of the kernel proper inside a bzImage; empty when unknown.
-
-    Fields of the setup header: Linux Documentation/arch/x86/boot.rst.
-    """
-    header = part(host, image, 0x250)
-    if len(header) < 0x250 or header[0x202:0x206] != b"HdrS":
-        return ""
-    if struct.unpack_from("<H", header, 0x206)[0] < 0x208:
-        return ""
-    sectors = header[0x1F1] or 4
-    offset = struct.unpack_from("<I", header, 0x248)[0]
-    beginning = part(host, image, 6, (sectors + 1) * 512 + offset)
-    return next((name for magic, name in MAGIC if beginning.startswith(magic)), "")
+    """Compression of the kernel proper inside a bzImage; empty when unknown."""
+    return kernel_compression(part(host, image, HEAD))
 
 
 def parse_config(text: str) -> frozenset[str]:

@@ -74,6 +74,7 @@ def create(host: Host, request: Request, place: Storage, net: GuestNet, progress
     _check_name(host, request.name, place)
     with _undone_on_failure(host, verb) as undo:
         base = _base(host, request, progress)
+        check_kernel(request, base)
         storage.check_room(host, place, base, request.disk_bytes)
         progress(0.80, f"making {request.name}")
         claim, address = _claim(host, request, place, net, draft.uuid, undo)
@@ -111,6 +112,16 @@ def check_kind(info: str, guest: Guest) -> None:
         raise XenableError(
             f"cannot start {guest.name}: it is of the type pvh, and Xen finds no VT-x or SVM here to run it",
             hint="create it with --type pv, or switch virtualisation on in the firmware's setup",
+        )
+
+
+def check_kernel(request: Request, base: Base) -> None:
+    """Errors: XenableError for a PV guest of an image whose kernel GRUB can't unpack, if known."""
+    if request.kind is Kind.PV and not base.ours and base.compression not in ("", *images.GRUB_UNPACKS):
+        raise XenableError(
+            f"cannot create the guest {request.name}: the kernel of {base.release} is packed with "
+            f"{base.compression}, which GRUB can't unpack for a PV guest",
+            hint="create it with --type pvh, or of a --release, or put another kernel into the image first",
         )
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from xenable.errors import XenableError
 from xenable.guests import qcow2
+from xenable.guests.inside import kernel_inside
 from xenable.guests.records import IMAGES
 from xenable.host import Host
 from xenable.model import Progress
@@ -51,7 +52,7 @@ class Base:
     initrd: str = ""
     kernel_version: str = ""
     compression: str = ""
-    """Of the kernel proper, as xenable.facts.kernels names it."""
+    """Of the kernel proper, as xenable.boot.pairs names it; empty when unknown."""
     packages: tuple[str, ...] = ()
     """What is in it, `name version`."""
     created: str = ""
@@ -238,6 +239,7 @@ def _convert(
         path=str(IMAGES / f"{name}.raw"),
         bytes=length,
         uuid=str(uuid.UUID(digest[:32])),
+        compression=kernel_inside(host, work / "image", work / "kernel"),
         created=now(),
     )
     # The record, which is written last, must not outlive a power cut that this does not.

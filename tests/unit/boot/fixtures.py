@@ -27,7 +27,7 @@ MAGIC = {
 def bzimage(compression: str) -> bytes:
     head = bytearray(5 * 512 + 64)
     head[0x1F1] = 4
-    head[0x202:0x206] = b"HdrS"
+    head[0x202:0x208] = b"HdrS\x0f\x02"
     struct.pack_into("<I", head, 0x248, 64)
     return bytes(head) + MAGIC[compression] + b"payload"
 

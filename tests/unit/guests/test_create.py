@@ -151,6 +151,25 @@ def test_a_cloud_image_gets_a_nocloud_seed(xen: Xen) -> None:
 # ------------------------------------------------------------------------------------------------- refusals
 
 
+@pytest.mark.parametrize(
+    ("compression", "fits"), [("zstd", False), ("lz4", False), ("xz", True), ("", True)]
+)
+def test_a_pv_guest_of_an_image_needs_a_kernel_that_grub_unpacks(
+    xen: Xen, monkeypatch: pytest.MonkeyPatch, compression: str, fits: bool
+) -> None:
+    request = replace(REQUEST, release="", image=Path("/root/debian.qcow2"))
+    base = replace(BASE, kernel="", release="debian.qcow2", compression=compression)
+    monkeypatch.setattr(images, "import_image", lambda *_: base)
+    before = state(xen)
+    if compression in ("xz", ""):
+        create.check_kernel(request, base)
+    else:
+        with pytest.raises(XenableError, match=f"debian.qcow2 is packed with {compression}") as caught:
+            create.create(xen.host, request, DIRECTORY, NET, quiet)
+        assert "--type pvh" in caught.value.hint and state(xen) == before
+    create.check_kernel(replace(request, kind=Kind.PVH), base)
+
+
 def test_refusals_change_nothing(xen: Xen) -> None:
     create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
     xen.host.write("/etc/xen/byhand.cfg", b'name = "byhand"\nvif = ["ip=172.20.216.3"]\n')

@@ -18,6 +18,7 @@ import pytest
 from tests.unit.guests.machine import BASE, Xen, make_xen, quiet, tree
 from xenable.errors import XenableError
 from xenable.guests import basefiles, build, images, words
+from xenable.guests.inside import kernel_inside
 from xenable.guests.records import IMAGES
 from xenable.host import Host, Result
 
@@ -344,6 +345,29 @@ def test_images_that_must_not_be_used(xen: Xen, info: dict[str, Any] | str, why:
     with pytest.raises(XenableError, match=why):
         images.import_image(xen.host, path, quiet)
     assert tree(xen.host.root) == before and not xen.said("qemu-img convert")
+
+
+@pytest.mark.realtool
+def test_the_kernel_of_a_cloud_image_is_found_on_its_partition(tmp_path: Path) -> None:
+    boot = tmp_path / "root/boot"
+    boot.mkdir(parents=True)
+    (boot / "vmlinuz-6.1.0-9-amd64").write_bytes(bzimage(b"\xfd7zXZ\0"))
+    (boot / "vmlinuz-6.1.0-10-amd64").write_bytes(bzimage(b"\x28\xb5\x2f\xfd"))
+    (boot / "vmlinuz").symlink_to("vmlinuz-6.1.0-9-amd64")
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as stream:
+        stream.truncate(64 << 20)
+    host = Host()
+    host.run(["sgdisk", "--new=14:2048:4095", "--new=1:8192:0", disk])
+    where = f"offset={8192 * 512}"
+    host.run(["mke2fs", "-qFt", "ext4", "-d", tmp_path / "root", "-E", where, disk, "50000k"])
+    before = disk.read_bytes()
+    assert kernel_inside(host, disk, tmp_path / "scratch") == "zstd"
+    assert disk.read_bytes() == before and not (tmp_path / "scratch").exists()
+    disk.write_bytes(before[: 8192 * 512])
+    assert kernel_inside(host, disk, tmp_path / "scratch") == ""
+    (tmp_path / "empty.raw").write_bytes(b"")
+    assert kernel_inside(host, tmp_path / "empty.raw", tmp_path / "scratch") == ""
 
 
 def test_a_link_to_an_image_is_followed(xen: Xen) -> None:
