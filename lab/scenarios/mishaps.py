@@ -55,7 +55,8 @@ def run(lab: Lab) -> None:
             begin(vm)
             wait_unpacking(vm)
             # All that is free, and not what df calls available: root may use the rest as well.
-            vm.ssh(f"fallocate -l $(($(stat -f -c '%f * %S' /) - 2000000)) {FILLER}")
+            vm.ssh(f"fallocate -l $(($(stat -f -c '%f * %S' /) - 50000000)) {FILLER}")
+            vm.ssh(f"! dd if=/dev/zero of={FILLER} bs=64k oflag=append conv=notrunc 2>/dev/null")
             code, said = ended(vm)
             vm.ssh(f"rm {FILLER}")
             must(code in (3, 4), f"the exit status is 3 or 4, not {code}: {said}")
@@ -91,7 +92,8 @@ def refused(vm: VM, command: str, code: int) -> str:
 def begin(vm: VM) -> None:
     """Start an apply that outlives its ssh session."""
     vm.ssh(f"rm -f /root/code {LOG}")
-    vm.ssh("(xenable apply --yes >/root/said 2>&1; echo $? >/root/code) </dev/null &")
+    command = "xenable apply --yes >/root/said 2>&1; echo $? >/root/code"
+    vm.ssh(f"nohup sh -c '{command}' </dev/null >/dev/null 2>&1 &")
 
 
 def ended(vm: VM, timeout: float = 900) -> tuple[int, str]:
