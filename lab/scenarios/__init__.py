@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import cloud, conversion, faults, guests, mishaps, stock, upgrade
+from lab.scenarios import cloud, conversion, faults, guests, mishaps, places, stock, upgrade
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
@@ -16,4 +16,5 @@ SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("cloud", cloud.run),
     ("upgrade", upgrade.run),
     ("guests", guests.run),
+    ("places", places.run),
 )  # fmt: skip
