@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from xenable import engine, health, journal, trial
+from xenable.boot.slots import SLOTS, newest_pair_differs
 from xenable.checks import ready, run_checks
 from xenable.config import Config
 from xenable.engine import Listener
@@ -64,14 +65,22 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
 def try_new(host: Host, listener: Listener = engine.quiet) -> bool:
     """After packages have changed: arm a trial of a pair that none has seen yet, beside the one that passed.
 
-    It has the same time limit as the trial that was passed. Where a person confirms, nothing is armed, for
-    nobody may be there at the next reset. Returns whether a trial was armed. Errors: XenableError.
+    It has the same time limit as the trial that was passed. A pair in the other slot had its trial, or has
+    it at the next reset; one that failed is tried again only when a person says so. Where a person confirms,
+    nothing is armed, for nobody may be there at the next reset. Returns whether a trial was armed.
+    Errors: XenableError when this is not the time, and a later look is needed.
     """
     env = trial.environment(host)
-    if env is None or not trial.untried_pair(host):
+    terms = filled_by(host, env.default) if env is not None else None
+    if terms is None or terms.hold or not all(newest_pair_differs(host, slot) for slot in SLOTS):
         return False
-    terms = filled_by(host, env.default)
-    if terms is None or terms.hold:
+    state = trial.status(host).state
+    if state is Status.TRYING:
+        raise XenableError(
+            "cannot arm a trial of the newer Xen or kernel: this boot is on trial itself",
+            hint="when it has passed, run `sudo xenable apply`, or let apt see to it at its next run",
+        )
+    if state not in (Status.CONFIRMED, Status.ARMED):
         return False
     with host.lock():
         if any(record.state is not EntryState.DONE for record in journal.read_journal(host)):

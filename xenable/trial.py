@@ -282,18 +282,6 @@ def on_course(host: Host) -> bool:
     return bool(env.default) and env.trying != env.default and not newest_pair_differs(host, env.default)
 
 
-def untried_pair(host: Host) -> bool:
-    """Whether dom0's Xen has passed, and a newer pair is here that was in no trial.
-
-    A pair in the other slot had its trial, or has it at the next reset; one that failed is tried again only
-    when a person says so.
-    """
-    env = environment(host)
-    if env is None or not env.default or status(host).state not in (Status.CONFIRMED, Status.ARMED):
-        return False
-    return all(newest_pair_differs(host, slot) for slot in SLOTS)
-
-
 def arm(host: Host, slot: str) -> None:
     """Make the next reset boot a slot once. Errors: XenableError when there is no environment block."""
     folder = environment_folder(host)

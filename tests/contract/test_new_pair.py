@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from xenable import engine, journal, trial
+from xenable import convert, engine, journal, trial
 from xenable.boot.environment import Environment, write_environment
 from xenable.boot.slots import free_slot, read_manifest
+from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.plan import PACKAGES_HOOK
 from xenable.plan.texts import packages_hook
@@ -133,6 +134,21 @@ def test_autoremove_leaves_what_a_slot_needs() -> None:
     inside(work)
 
 
+def test_a_boot_that_is_on_trial_itself_comes_first() -> None:
+    def work() -> None:
+        passed()
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(trial, "running_xen", lambda host: True)
+        write_environment(HOST, "/boot/grub", Environment(default="a", trying="a", stage="started"))
+        command(bring(NEW))
+        with pytest.raises(XenableError, match="this boot is on trial itself"):
+            convert.try_new(HOST)
+        write_environment(HOST, "/boot/grub", Environment(default="a"))
+        assert convert.try_new(HOST)
+
+    inside(work)
+
+
 def test_where_a_person_confirms_nothing_is_armed() -> None:
     def work() -> None:
         passed(hold=True)
@@ -150,7 +166,9 @@ def test_apt_goes_on_without_xenable_and_in_the_middle_of_its_work() -> None:
             said = apt("install linux-image-test")
         assert "another xenable works on this machine" in said
         assert "installed" in command(f"dpkg-query -W -f '${{db:Status-Status}}' linux-image-{NEW}")
+        # The next run of apt looks again, though nothing has changed since.
+        assert "tries it once" in apt("install other")
         Path("/usr/share/xenable/apt/after-packages").unlink()
-        apt("install other")
+        apt("install --reinstall other")
 
     inside(work)
