@@ -18,7 +18,11 @@ from lab.recipe import Firmware, Kernel, Recipe, Release
 from lab.scenarios import SCENARIOS
 from lab.story import Story, current, failure, say, step, telling
 
-BENCHES: dict[str, bench.Part] = {"conversion": bench.conversion, "guests": bench_guests.run}
+BENCHES: dict[str, bench.Part] = {
+    "commands": bench.commands,
+    "conversion": bench.conversion,
+    "guests": bench_guests.run,
+}
 """Parts of the figures, in the order of the table."""
 
 # Exit codes: a test runner has to tell "the test says no" from "the lab broke".

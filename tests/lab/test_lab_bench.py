@@ -42,7 +42,9 @@ def test_a_part_that_breaks_leaves_the_figures_before_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "parts"), [([], ["conversion", "guests"]), (["guests"], ["guests"])], ids=["all", "one"]
+    ("words", "parts"),
+    [([], ["commands", "conversion", "guests"]), (["guests"], ["guests"])],
+    ids=["all", "one"],
 )
 def test_parts_by_name(
     words: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
