@@ -99,7 +99,7 @@ def prepared(lab: Lab) -> Path:
     """A stock machine with xenable installed and every package in apt's cache."""
     with machine(lab, "prepare") as vm, step("a stock machine gets xenable and the packages"):
         vm.start()
-        converted.install(lab, vm)
+        converted.install(vm)
         vm.ssh("apt-get install -y -qq --download-only xen-system-amd64", timeout=900)
         vm.shutdown()
         return vm.snapshot("ready")

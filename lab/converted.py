@@ -9,7 +9,6 @@ from typing import Any
 from lab import preload
 from lab.errors import LabError, ScenarioFailed
 from lab.host import CHECKOUT
-from lab.machines import Lab
 from lab.story import must, say
 from lab.vm import VM
 
@@ -25,12 +24,12 @@ def package() -> Path:
     return built[-1]
 
 
-def install(lab: Lab, vm: VM, *, recommended: bool = False) -> None:
+def install(vm: VM, *, recommended: bool = False) -> None:
     """Put the package on a machine as a user would: apt install ./xenable_*_all.deb.
 
     recommended: with what it recommends, which only guests need; it takes an emulated machine a while.
     """
-    preload.give(vm, lab.recipe.release)
+    preload.give(vm)
     deb = package()
     vm.put(deb, f"/root/{deb.name}")
     option = "" if recommended else "--no-install-recommends"

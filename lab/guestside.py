@@ -55,7 +55,7 @@ ip link set dev $dev address $mac
 def make_dom0(lab: Lab, vm: VM) -> None:
     """Turn a stock machine that is off into a dom0 whose Xen is confirmed, with all that guests need."""
     vm.start()
-    converted.install(lab, vm, recommended=True)
+    converted.install(vm, recommended=True)
     xenable(vm, "apply --yes")
     reboot(vm)
     wait_state(vm, "confirmed", 500)

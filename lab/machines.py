@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab import preload
 from lab.build import image
 from lab.cache import ssh_key
 from lab.qemu import DirectBoot
@@ -44,5 +45,5 @@ def machine(
         cpus=lab.cpus,
         reboot=reboot,
         direct=direct,
-        extra=extra,
+        extra=(*preload.drive(lab.recipe.release), *extra),
     )

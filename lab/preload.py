@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Packages kept on the host so that scenarios need little network: fetched once by a real machine."""
 
-import hashlib
-import os
-import tarfile
-import tempfile
 from pathlib import Path
 
 from lab.build import image
 from lab.cache import cache_dir, locked, new_run_folder, ssh_key
 from lab.errors import LabError, ScenarioFailed
-from lab.host import run
+from lab.qemu import quoted
 from lab.recipe import Recipe, Release
 from lab.story import step
 from lab.vm import VM
@@ -28,27 +24,26 @@ PACKAGES = (
     "xenstore-utils",
 )
 ARCHIVES = "/var/cache/apt/archives"
+DISK = "debs"
 
 
-def folder_of(release: Release) -> Path:
-    """Where the .debs of a release are kept; the folder is there, perhaps empty."""
-    path = cache_dir() / "debs" / release.value
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+def bundle_of(release: Release) -> Path:
+    """Where the kept packages of a release are, as one tar."""
+    return cache_dir() / "debs" / f"{release.value}.tar"
 
 
 def fetch(recipe: Recipe, packages: tuple[str, ...] = PACKAGES) -> Path:
     """Keep what apt would download for these packages, with recommended ones, on this stock machine.
 
-    Returns the folder. Nothing is done when it was done before. Raises LabError when it fails.
+    Returns the tar. Nothing is done when it was done before. Raises LabError when it fails.
     """
-    base = image(recipe)
-    folder = folder_of(recipe.release)
-    wanted = hashlib.sha256("\n".join((base.name, *sorted(packages))).encode()).hexdigest()[:12]
-    done = folder / f".done-{wanted}"
+    base, bundle = image(recipe), bundle_of(recipe.release)
+    made_for = bundle.with_suffix(".for")
+    wanted = "\n".join((base.name, *sorted(packages), ""))
+    bundle.parent.mkdir(exist_ok=True)
     with locked(f"debs-{recipe.release.value}"):
-        if done.exists():
-            return folder
+        if bundle.exists() and made_for.exists() and made_for.read_text() == wanted:
+            return bundle
         logs = new_run_folder(f"preload-{recipe.release.value}")
         with (
             step(f"keep the packages of {recipe.release.value}"),
@@ -60,24 +55,26 @@ def fetch(recipe: Recipe, packages: tuple[str, ...] = PACKAGES) -> Path:
                 install = "apt-get -y -o APT::Install-Recommends=yes install --download-only"
                 vm.ssh(f"{install} {' '.join(packages)}", timeout=1200)
                 vm.ssh(f"cd {ARCHIVES} && tar -cf /var/tmp/debs.tar -- *.deb")
-                vm.get("/var/tmp/debs.tar", logs / "debs.tar")
+                vm.get("/var/tmp/debs.tar", bundle.with_suffix(".new"))
             except ScenarioFailed as error:
                 raise LabError(f"cannot keep packages: {error} (logs: {logs})") from error
-        run(["tar", "-C", os.fspath(folder), "-xf", os.fspath(logs / "debs.tar")], doing="keep packages")
-        (logs / "debs.tar").unlink()
-        done.touch()
-    return folder
+        bundle.with_suffix(".new").rename(bundle)
+        made_for.write_text(wanted)
+    return bundle
 
 
-def give(vm: VM, release: Release) -> int:
-    """Put all kept packages of a release into a running machine's apt cache; return how many there are."""
-    debs = sorted(folder_of(release).glob("*.deb"))
-    if debs:
-        with tempfile.TemporaryDirectory() as scratch:
-            bundle = Path(scratch) / "debs.tar"
-            with tarfile.open(bundle, "w") as tar:
-                for deb in debs:
-                    tar.add(deb, arcname=deb.name)
-            vm.put(bundle, "/var/tmp/debs.tar")
-        vm.ssh(f"tar -C {ARCHIVES} --no-same-owner -xf /var/tmp/debs.tar && rm /var/tmp/debs.tar")
-    return len(debs)
+def drive(release: Release) -> tuple[str, ...]:
+    """Options of QEMU that give a machine the tar as a disk; none where no packages are kept."""
+    if not bundle_of(release).exists():
+        return ()
+    # In a late slot: what other disks are called does not depend on it. Over ssh it would take minutes.
+    return (
+        "-drive", f"if=none,id={DISK},format=raw,readonly=on,file={quoted(bundle_of(release))}",
+        "-device", f"virtio-blk-pci,drive={DISK},serial={DISK},addr=0x1e",
+    )  # fmt: skip
+
+
+def give(vm: VM) -> None:
+    """Put what is on that disk into a running machine's apt cache; nothing happens where there is none."""
+    disk = f"/dev/disk/by-id/virtio-{DISK}"
+    vm.ssh(f"[ ! -e {disk} ] || tar -C {ARCHIVES} --no-same-owner -xf {disk}")

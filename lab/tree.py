@@ -36,7 +36,7 @@ VOLATILE = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One path; content is a file's SHA-256, a link's target, a device's numbers, and xattrs (name, hex)."""
+    """One path; content is a file's MD5, a link's target, a device's numbers, and xattrs (name, hex)."""
 
     kind: str
     mode: str

@@ -30,7 +30,8 @@ def entry(path: str) -> dict[str, object]:
     content = ""
     if kind == "file":
         with open(path, "rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
+            # Not SHA-256: nobody forges anything here, and an emulated processor takes nine times as long.
+            content = hashlib.file_digest(stream, "md5").hexdigest()
     elif kind == "link":
         content = os.readlink(path)
     elif kind in ("char", "block"):

@@ -20,7 +20,7 @@ def run(lab: Lab) -> None:
             vm.start()
             own = kernel(vm)
             must(own.endswith("-cloud-amd64"), f"{own} is a cloud kernel")
-            converted.install(cloud, vm)
+            converted.install(vm)
         before = vm.tree()
         with step("apply brings a kernel for dom0"):
             xenable(vm, "apply --yes")

@@ -30,7 +30,7 @@ def whole(lab: Lab, *, guest: bool = False) -> None:
         with step("the machine boots natively"):
             vm.start()
         with step("xenable is installed, and that converts nothing"):
-            converted.install(lab, vm)
+            converted.install(vm)
             must(status(vm)["state"] == "native", "the state is native")
         before = vm.tree()
         menu = vm.ssh("cat /boot/grub/grub.cfg").stdout

@@ -86,7 +86,7 @@ def prepared(lab: Lab) -> Path:
     with machine(lab, "prepare") as vm:
         with step("a stock machine is converted"):
             vm.start()
-            converted.install(lab, vm)
+            converted.install(vm)
             xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
             vm.ssh(f"grub-editenv {BLOCK} unset xenable_try && sync {BLOCK}")
             vm.shutdown()

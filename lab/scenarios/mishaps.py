@@ -34,7 +34,7 @@ def run(lab: Lab) -> None:
     with machine(lab) as vm:
         with step("a stock machine gets xenable"):
             vm.start()
-            converted.install(lab, vm)
+            converted.install(vm)
         before = vm.tree()
         with step("the archive can't be reached"):
             vm.ssh(f"mkdir {ASIDE} && mv {ARCHIVES}/*.deb {ASIDE}")

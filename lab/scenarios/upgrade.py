@@ -39,7 +39,7 @@ def run(lab: Lab) -> None:
             reboot(vm)
             must(kernel(vm) == older, f"{older} runs: {kernel(vm)}")
         with step("it is converted, and the trial passes"):
-            converted.install(lab, vm)
+            converted.install(vm)
             xenable(vm, "apply --yes")
             reboot(vm)
             wait_state(vm, "confirmed", 500)
