@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from lab import bench, bench_guests, preload, ssh
+from lab import bench, bench_guests, bench_vif, preload, ssh
 from lab.build import image
 from lab.cache import new_run_folder
 from lab.errors import LabError, ScenarioFailed
@@ -21,7 +21,8 @@ from lab.story import Story, current, failure, say, step, telling
 BENCHES: dict[str, bench.Part] = {
     "commands": bench.commands,
     "conversion": bench.conversion,
-    "guests": bench_guests.run,
+    "guests": bench_guests.run_here,
+    "vif": bench_vif.run,
 }
 """Parts of the figures, in the order of the table."""
 

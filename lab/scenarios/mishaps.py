@@ -91,8 +91,9 @@ def refused(vm: VM, command: str, code: int) -> str:
 
 def begin(vm: VM) -> None:
     """Start an apply that outlives its ssh session."""
-    vm.ssh(f"rm -f /root/code {LOG}")
-    command = "xenable apply --yes >/root/said 2>&1; echo $? >/root/code"
+    vm.ssh(f"rm -f /run/lab-code {LOG}")
+    # Not on the disk, which may be full by then.
+    command = "xenable apply --yes >/run/lab-said 2>&1; echo $? >/run/lab-code"
     vm.ssh(f"nohup sh -c '{command}' </dev/null >/dev/null 2>&1 &")
 
 
@@ -100,9 +101,9 @@ def ended(vm: VM, timeout: float = 900) -> tuple[int, str]:
     """Wait for the end of that apply; returns its exit status and what it said."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        code = vm.ssh("cat /root/code 2>/dev/null || true").stdout.strip()
+        code = vm.ssh("cat /run/lab-code 2>/dev/null || true").stdout.strip()
         if code:
-            return int(code), vm.ssh("cat /root/said").stdout
+            return int(code), vm.ssh("cat /run/lab-said").stdout
         time.sleep(2)
     raise ScenarioFailed(f"apply does not end within {timeout:.0f} s")
 
@@ -120,6 +121,5 @@ def wait_unpacking(vm: VM) -> None:
 
 def same(vm: VM, before: dict[str, Entry]) -> None:
     """Demand the files of before."""
-    vm.ssh("rm -f /root/code /root/said")
     changed = diff_trees(before, vm.tree())
     must(not changed, "every file is as it was:\n" + "\n".join(changed))

@@ -2,6 +2,7 @@
 """The table of the figures, and the parts that it is made of."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lab import __main__ as main
-from lab import bench, bench_guests
+from lab import bench, bench_guests, bench_vif
 from lab.bench import Figure
-from lab.errors import ScenarioFailed
+from lab.errors import LabError, ScenarioFailed
 from lab.machines import Lab
 from lab.recipe import GUEST
 
@@ -43,7 +44,7 @@ def test_a_part_that_breaks_leaves_the_figures_before_it(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("words", "parts"),
-    [([], ["commands", "conversion", "guests"]), (["guests"], ["guests"])],
+    [([], ["commands", "conversion", "guests", "vif"]), (["guests"], ["guests"])],
     ids=["all", "one"],
 )
 def test_parts_by_name(
@@ -64,10 +65,10 @@ def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_word_is_left_in_a_command() -> None:
-    words = {"name": "web1", "release": "trixie", "size": "4G", "mirror": "http://mirror.example.org/debian"}
+    words = {"release": "trixie", "size": "4G", "mirror": "http://mirror.example.org/debian"}
     assert "'Codename: trixie'" in bench_guests.fill(bench_guests.FIND_MIRROR, release="trixie")
-    for text in (bench_guests.THEIRS, bench_guests.OURS, bench_guests.THEIR_DISK, bench_guests.OUR_DISK):
-        assert not re.findall(r"\b(NAME|RELEASE|SIZE|MIRROR)\b", bench_guests.fill(text, **words))
+    for text in (bench_guests.THEIRS, bench_guests.OURS, bench_guests.OUR_DISK):
+        assert not re.findall(r"\b(RELEASE|SIZE|MIRROR)\b", bench_guests.fill(text, **words))
     assert "mount -o ro,loop /a/b /mnt" in bench_guests.fill(bench_guests.INSIDE, disk="/a/b")
 
 
@@ -77,13 +78,26 @@ def test_commands_are_shell(text: str) -> None:
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 
 
+@pytest.mark.realtool
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
+def test_both_work_in_folders_of_the_bench(tmp_path: Path) -> None:
+    for folder in bench_guests.PRIVATE:
+        (tmp_path / folder.lstrip("/")).mkdir(parents=True)
+    inside = "echo one >/etc/xen/bench.cfg && ls /var/lib/xenable /etc/xen"
+    assert bench_guests.inside(tmp_path, inside).split() == ["/etc/xen:", "bench.cfg", "/var/lib/xenable:"]
+    assert (tmp_path / "etc/xen/bench.cfg").read_text() == "one\n"
+    assert not Path("/etc/xen/bench.cfg").exists()
+    with pytest.raises(LabError, match="exited 3"):
+        bench_guests.inside(tmp_path, "exit 3")
+
+
 def test_the_figure_of_the_vif_scripts() -> None:
-    route, ours = bench_guests.VIF_SCRIPTS
-    rounds = bench_guests.VIF_ROUNDS
-    figure = bench_guests.vif_figure(json.dumps({ours: [0.1] * rounds, route: [0.4] * rounds}))
+    route, ours = bench_vif.VIF_SCRIPTS
+    rounds = bench_vif.VIF_ROUNDS
+    figure = bench_vif.vif_figure(json.dumps({ours: [0.1] * rounds, route: [0.4] * rounds}))
     assert figure.ratio == pytest.approx(0.25)
     with pytest.raises(ScenarioFailed, match="not all interfaces"):
-        bench_guests.vif_figure(json.dumps({ours: [0.1] * rounds, route: [0.4]}))
+        bench_vif.vif_figure(json.dumps({ours: [0.1] * rounds, route: [0.4]}))
 
 
 @pytest.mark.realtool
