@@ -20,6 +20,7 @@ from xenable.model import (
     Firmware,
     FirmwareKind,
     Interface,
+    InterfaceConfig,
     Kernel,
     LoaderKind,
     Memory,
@@ -185,3 +186,14 @@ def make_config(**changes: Any) -> Config:
     """The default settings with changes."""
     values = {s.field: s.parse(s.default) for s in SETTINGS}
     return Config(**{**values, **changes})
+
+
+def configured(manager: str, *files: tuple[str, str], iaid: int | None = None) -> Network:
+    """The healthy machine's network with its card configured by these files: path and text."""
+    return dataclasses.replace(
+        HEALTHY.network,
+        interfaces=(dataclasses.replace(UPLINK, manager=manager),),
+        configs=tuple(
+            InterfaceConfig(interface=UPLINK.name, file=file, text=text, iaid=iaid) for file, text in files
+        ),
+    )

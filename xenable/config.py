@@ -39,6 +39,8 @@ class Config:
     guest_mode: Mode
     guest_bridge: str
     """Empty: none is set."""
+    guest_bridge_port: str
+    """Empty: no bridge is to be made."""
     guest_storage: str
     """An absolute directory, or `lvm:VG/POOL`."""
 
@@ -157,6 +159,15 @@ def _bridge(text: str) -> str:
     return text
 
 
+def _port(text: str) -> str:
+    if text == "none":
+        return ""
+    try:
+        return _interface(text)
+    except ValueError as e:
+        raise ValueError(f"{e}; or the word none") from e
+
+
 def _storage(text: str) -> str:
     # Xen's configuration files can't quote a path: what may be in one is what they read as it is.
     if re.fullmatch(r"lvm:[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,126}/[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,126}", text):
@@ -230,14 +241,23 @@ SETTINGS: tuple[Setting, ...] = (
         help="How guests are connected. routed: with dom0, and no way is opened to the outside. "
         "nat: with the outside too, under dom0's IPv4 address; forwarding is lent to the guests' interfaces "
         "and the one of the default route, and to no other. "
-        "bridge: to a bridge that is here already, each guest with a MAC address of its own.",
+        "bridge: to a bridge, each guest with a MAC address of its own.",
         metavar="MODE",
     ),
     Setting(
         key="guest-bridge",
         parse=_bridge,
         default="none",
-        help="Name of the bridge for the mode of that name. It has to be there: Xenable makes none.",
+        help="Name of the bridge for the mode of that name. It has to be there, "
+        "unless guest-bridge-port is set.",
+        metavar="NAME",
+    ),
+    Setting(
+        key="guest-bridge-port",
+        parse=_port,
+        default="none",
+        help="Name of an Ethernet interface. The bridge is then made, of this interface, whenever the "
+        "machine runs under Xen; natively nothing changes.",
         metavar="NAME",
     ),
     Setting(

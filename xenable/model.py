@@ -282,6 +282,20 @@ class Interface:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InterfaceConfig:
+    """A file by which an Ethernet card is configured; with ifupdown there may be several of one card."""
+
+    interface: str
+    file: str
+    text: str
+    """Without secrets. ifupdown: the whole file; empty when not everybody may read it. networkd and netplan:
+    the file that systemd-networkd uses, and its drop-ins. networkmanager: [connection], [ethernet], [ipv4]
+    and [ipv6], and the names of other sections. Empty when it can't be read."""
+    iaid: int | None = None
+    """The number by which systemd-networkd makes itself known to a DHCP server; None when unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Route:
     destination: str
     """`default` or a prefix."""
@@ -301,6 +315,8 @@ class Network:
     ip_forward: Answer
     ula_prefix: str = ""
     """The IPv6 /64 that is this machine's own, from its machine-id; empty when unknown."""
+    configs: tuple[InterfaceConfig, ...] = ()
+    """How the Ethernet cards are configured."""
 
 
 @dataclass(frozen=True, kw_only=True)

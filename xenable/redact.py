@@ -40,6 +40,10 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 _MAC = re.compile(r"(?<![0-9a-f:-])[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![0-9a-f:-])", re.I)
+# As a DHCP client's identifier it has the kind of hardware before it, 01 for Ethernet.
+_CLIENT_ID = re.compile(
+    r"(?<![0-9a-f:-])(01([:-]))([0-9a-f]{2}\2(?:[0-9a-f]{2}\2){4}[0-9a-f]{2})(?![0-9a-f:-])", re.I
+)
 _BARE_MAC = re.compile(r"(\benx|\bMAC\()([0-9a-f]{12})(?![0-9a-f])", re.I)
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:]|\.\d)", re.I)
@@ -60,6 +64,7 @@ class Redactor:
         for pattern, kept in _SECRETS:
             text = pattern.sub(kept + REDACTED, text)
         text = _BARE_MAC.sub(lambda m: m[1] + self._mac(m[2], ""), text)
+        text = _CLIENT_ID.sub(lambda m: m[1] + self._mac(m[3], m[2]), text)
         text = _MAC.sub(lambda m: self._mac(m[0], m[1]), text)
         text = _IPV4.sub(lambda m: self._ipv4(m[0]), text)
         return _IPV6.sub(lambda m: self._ipv6(m[0]), text)

@@ -109,6 +109,16 @@ def furnish_units() -> None:
     folder.mkdir(exist_ok=True)
 
 
+MOUNT = "etc-network-interfaces.d-50\\x2dcloud\\x2dinit.mount"
+
+
+def _mount_unit() -> None:
+    Path(f"/etc/systemd/system/{MOUNT}").write_text(
+        "[Mount]\nWhat=/etc/xenable/bridge/50-cloud-init\nWhere=/etc/network/interfaces.d/50-cloud-init\n"
+        "Options=bind\n[Install]\nWantedBy=sysinit.target\n"
+    )
+
+
 def _half_enabled() -> None:
     Path("/etc/systemd/system/multi-user.target.wants/probe.service").symlink_to(
         "/etc/systemd/system/probe.service"
@@ -328,6 +338,12 @@ EXAMPLES: tuple[Example, ...] = (
         prepare=furnish_units,
         foreign=_wanted_by_another,
         begin=(_half_enabled,),
+    ),
+    Example(
+        name="enable-unit of a name with escapes",
+        step=EnableUnit(unit=MOUNT),
+        prepare=_mount_unit,
+        foreign=None,
     ),
     Example(
         name="fill-slot",

@@ -27,6 +27,7 @@ DEFAULTS = Config(
     guest_interface="xenable0",
     guest_mode=Mode.ROUTED,
     guest_bridge="",
+    guest_bridge_port="",
     guest_storage="/var/lib/xenable/guests",
 )
 
@@ -50,6 +51,7 @@ def test_every_setting_has_its_field() -> None:
 def test_file_and_options(tmp_path: Path) -> None:
     text = "# ours\n\n trial-seconds=900 # slow disks\nauto-confirm = no\r\nguest-network = 10.9.0.0/16\n"
     text += "guest-network6 = fd00:0:0:1::/64\nguest-mode=bridge\nguest-bridge=br0.5\n"
+    text += "guest-bridge-port=enp0s3\n"
     text += "guest-interface = X-1\n"
     host = host_with(tmp_path, text + "guest-storage = lvm:vg0/thin_pool")
     expected = Config(
@@ -61,6 +63,7 @@ def test_file_and_options(tmp_path: Path) -> None:
         guest_interface="X-1",
         guest_mode=Mode.BRIDGE,
         guest_bridge="br0.5",
+        guest_bridge_port="enp0s3",
         guest_storage="lvm:vg0/thin_pool",
     )
     assert load_config(host, {"trial-seconds": "300", "dom0-memory": "2048"}) == expected
@@ -101,6 +104,8 @@ def test_file_and_options(tmp_path: Path) -> None:
         ("guest-mode = route", "routed, nat or bridge is needed", "How guests"),
         ("guest-bridge = br/0", "the name of a bridge", "Name of the bridge"),
         ("guest-bridge =", "the name of a bridge", "Name of the bridge"),
+        ("guest-bridge-port = eth0.5", "of 15 letters", "Name of an Ethernet"),
+        ("guest-bridge-port =", "or the word none", "Name of an Ethernet"),
         ("guest-storage = guests", "an absolute path", "Where the disks"),
         ("guest-storage = /srv/../etc", "an absolute path", "Where the disks"),
         ("guest-storage = /srv/a,b", "an absolute path", "Where the disks"),
@@ -162,7 +167,7 @@ def test_any_prefix_is_read_or_refused(text: str) -> None:
 def test_what_passes_needs_no_quotes(text: str) -> None:
     """Names and paths go into sh, xl.cfg and sysctl files as they are."""
     parsers = {s.key: s.parse for s in SETTINGS}
-    for key in ("guest-interface", "guest-bridge", "guest-storage"):
+    for key in ("guest-interface", "guest-bridge", "guest-bridge-port", "guest-storage"):
         try:
             value = parsers[key](text)
         except ValueError:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.factory import UPLINK, make_config, make_facts
+from tests.factory import UPLINK, configured, make_config, make_facts
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
 from xenable.facts.record import facts_from_json
@@ -139,11 +139,76 @@ def test_nat_names_its_uplink_and_sets_no_forwarding_for_the_native_system() -> 
     assert options(steps, XL_CONF)["vif.default.script"] == '"vif-xenable"'
 
 
+NET_BRIDGED = {"guest_mode": Mode.BRIDGE, "guest_bridge": "br0"}
+MADE = {**NET_BRIDGED, "guest_bridge_port": "enp0s3"}
+
+
+@pytest.mark.parametrize(
+    ("manager", "file", "text", "modes"),
+    [
+        (
+            "ifupdown",
+            "/etc/network/interfaces",
+            "auto enp0s3\niface enp0s3 inet dhcp\n",
+            {
+                "/etc/xenable/bridge/interfaces": 0o644,
+                "/etc/systemd/system/etc-network-interfaces.mount": 0o644,
+            },
+        ),
+        (
+            "netplan",
+            "/run/systemd/network/10-netplan-enp0s3.network",
+            "[Network]\nDHCP=yes\n",
+            {
+                "/etc/systemd/network/05-xenable-bridge.netdev": 0o644,
+                "/etc/systemd/network/05-xenable-bridge.network": 0o644,
+                "/etc/systemd/network/05-xenable-port.network": 0o644,
+            },
+        ),
+        (
+            "networkmanager",
+            "/etc/NetworkManager/system-connections/a.nmconnection",
+            "[connection]\ntype=ethernet\n",
+            {
+                "/etc/NetworkManager/system-connections/xenable-bridge.nmconnection": 0o600,
+                "/etc/NetworkManager/system-connections/xenable-port.nmconnection": 0o600,
+            },
+        ),
+    ],
+)
+def test_a_bridge_that_is_made(manager: str, file: str, text: str, modes: dict[str, int]) -> None:
+    facts = make_facts(network=configured(manager, (file, text)))
+    steps = make_plan(facts, make_config(**MADE))
+    files = {s.path: s for s in steps if isinstance(s, WriteFile)}
+    others = {s.path for s in make_plan(facts, make_config()) if isinstance(s, WriteFile)}
+    assert {path: files[path].mode for path in files.keys() - others} == modes
+    # Nothing of it has an effect without the word that only the boots of slots have; nothing else is new.
+    assert all(
+        path in modes or s.path == str(PATH) or "bridge" not in s.content for path, s in files.items()
+    )
+    assert sum("xenable.deadline" in files[path].content for path in modes) == len(modes) - (
+        manager == "ifupdown"
+    )
+    assert all(files[path].content.startswith("# Written by Xenable;") for path in modes)
+    units = [step.fields()["unit"] for step in steps if step.kind == "enable-unit"]
+    mounts = [unit for unit in units if unit.endswith(".mount")]
+    assert mounts == (["etc-network-interfaces.mount"] if manager == "ifupdown" else [])
+    told = files[str(PATH)].content
+    assert "# br0 is made of enp0s3" in told and "resets itself within the time limit" in told
+    assert options(steps, XL_CONF)["vif.default.bridge"] == '"br0"'
+
+
+def test_a_bridge_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(XenableError, match="cannot make the bridge br0 of enp0s3"):
+        make_plan(make_facts(), make_config(**MADE))
+
+
 def test_a_bridge() -> None:
-    config = make_config(guest_mode=Mode.BRIDGE, guest_bridge="br0")
+    config = make_config(**NET_BRIDGED)
     steps = make_plan(make_facts(), config)
     text = written(steps)[str(PATH)]
     assert "MODE=bridge\n" in text and "BRIDGE=br0\n" in text and "MAC address" in text
+    assert "is made of" not in text
     assert options(steps, XL_CONF) == {
         "vif.default.script": '"vif-bridge"',
         "vif.default.bridge": '"br0"',

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from xenable.checks import (
     boot_loader,
+    bridge,
     console,
     conversion,
     distribution,
@@ -50,6 +51,7 @@ RULES: tuple[Rule, ...] = (
     *packages.RULES,
     *modules.RULES,
     *network.RULES,
+    *bridge.RULES,
     *services.RULES,
     *console.RULES,
     CHECK_FAILED,
@@ -75,6 +77,7 @@ CHECKS: tuple[Check, ...] = (
     modules.check_modules,
     network.check_guest_network,
     network.check_guest_mode,
+    bridge.check_bridge,
     network.check_network,
     network.check_firewalls,
     network.check_forwarding,

@@ -54,29 +54,6 @@ NO_UPLINK = Rule(
     why="With `guest-mode = nat` guests go out where dom0's IPv4 default route leads.",
     remedy="Give the machine a default route for IPv4, or set `guest-mode = routed`.",
 )
-NO_BRIDGE = Rule(
-    id="network/no-bridge",
-    severity=Severity.BLOCKER,
-    title="The bridge for guests is not there",
-    why="With `guest-mode = bridge` no guest could start.",
-    remedy="Make a bridge first, or set `guest-mode = nat`.",
-)
-BRIDGE_NOT_USED = Rule(
-    id="network/bridge-not-used",
-    severity=Severity.WARNING,
-    title="A bridge is set that guests will not use",
-    why="`guest-bridge` has a meaning with `guest-mode = bridge` only.",
-    remedy="Set `guest-mode = bridge`, or take `guest-bridge` out.",
-)
-BRIDGED = Rule(
-    id="network/bridged",
-    severity=Severity.WARNING,
-    title="Guests will be on the network of a bridge",
-    why="Each has a MAC address of its own there. Some providers block those they do not know, or the whole "
-    "machine with them.",
-    remedy="On a rented machine, ask first whether more MAC addresses are allowed, or set "
-    "`guest-mode = nat`.",
-)
 FORWARD_DROP = Rule(
     id="network/forward-drop",
     severity=Severity.WARNING,
@@ -116,12 +93,9 @@ RULES = (
     RANGE_IN_USE,
     INTERFACE_IN_USE,
     NO_UPLINK,
-    NO_BRIDGE,
     UNKNOWN,
     NO_DEFAULT_ROUTE,
     WIRELESS,
-    BRIDGED,
-    BRIDGE_NOT_USED,
     FORWARD_DROP,
     FIREWALL,
     FORWARDS,
@@ -170,20 +144,8 @@ def check_guest_network(facts: Facts, config: Config) -> Iterator[Finding]:
 
 
 def check_guest_mode(facts: Facts, config: Config) -> Iterator[Finding]:
-    if config.guest_bridge and config.guest_mode is not Mode.BRIDGE:
-        yield BRIDGE_NOT_USED.found(
-            f"`guest-bridge` is {config.guest_bridge}, and `guest-mode` is {config.guest_mode}."
-        )
     if config.guest_mode is Mode.NAT and facts.network.known and not ipv4_uplink(facts):
         yield NO_UPLINK.found("There is no default route for IPv4.")
-    if config.guest_mode is Mode.BRIDGE:
-        missing = _missing_bridge(facts, config.guest_bridge)
-        if missing:
-            bridges = [i.name for i in facts.network.interfaces if i.kind == "bridge"]
-            one = f"Set `guest-bridge` to one that is there, as {words(bridges)}, or `guest-mode = nat`."
-            yield NO_BRIDGE.found(missing, one if bridges else "")
-        else:
-            yield BRIDGED.found(f"`guest-mode` is bridge, on {config.guest_bridge}.")
 
 
 def check_firewalls(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -235,16 +197,6 @@ def ipv4_uplink(facts: Facts) -> str:
     # A route without a gateway does not say which protocol it is of; its interface does.
     ways = (r for r in facts.network.routes if r.destination == "default" and ":" not in r.gateway)
     return next((r.interface for r in ways if r.gateway or r.interface in with_ipv4), "")
-
-
-def _missing_bridge(facts: Facts, name: str) -> str:
-    """What is wrong with the bridge; empty when nothing is, or nobody can tell."""
-    if not name:
-        return "`guest-bridge` is not set."
-    found = next((i for i in facts.network.interfaces if i.name == name), None)
-    if found is None:
-        return f"There is no interface {name}." if facts.network.known else ""
-    return "" if found.kind == "bridge" else f"{name} is no bridge (kind: {found.kind})."
 
 
 def _allow(firewalls: Sequence[str], network: IPv4Network) -> str:

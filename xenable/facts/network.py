@@ -11,12 +11,12 @@ from typing import Any
 
 from xenable.facts.files import line
 from xenable.facts.firewall import probe_firewalls
+from xenable.facts.interface_config import ifupdown_files, probe_interface_config
 from xenable.host import Host
 from xenable.model import Answer, Interface, Network, Route
 from xenable.network.addresses import ula
 
 SYS = "/sys/class/net"
-INTERFACES = "/etc/network/interfaces"
 KINDS = ("bridge", "bond", "vlan", "dummy", "veth")
 
 RTF_UP, RTF_ANYCAST, RTF_LOCAL = 0x1, 0x00100000, 0x80000000
@@ -33,10 +33,13 @@ def probe_network(host: Host) -> Network:
         links = [{"ifname": name} for name in host.names(SYS) if host.is_dir(f"{SYS}/{name}")]
     firewalls, policy = probe_firewalls(host)
     forward = line(host, "/proc/sys/net/ipv4/ip_forward")
-    ifupdown = _ifupdown(host)
+    files = ifupdown_files(host)
+    ifupdown = _ifupdown(host, files)
+    links = [link for link in links if link.get("ifname")]
+    interfaces = tuple(_interface(host, link, ifupdown) for link in links)
     return Network(
         known=known,
-        interfaces=tuple(_interface(host, link, ifupdown) for link in links if link.get("ifname")),
+        interfaces=interfaces,
         routes=(
             *parse_ipv4_routes(host.text("/proc/net/route")),
             *parse_ipv6_routes(host.text("/proc/net/ipv6_route")),
@@ -45,6 +48,11 @@ def probe_network(host: Host) -> Network:
         forward_policy=policy,
         ip_forward=Answer.of(forward == "1" if forward in ("0", "1") else None),
         ula_prefix=_ula_prefix(host),
+        configs=tuple(
+            config
+            for link, interface in zip(links, interfaces, strict=True)
+            for config in probe_interface_config(host, interface, _index(host, link), files)
+        ),
     )
 
 
@@ -115,7 +123,6 @@ def _interface(host: Host, link: Mapping[str, Any], ifupdown: frozenset[str]) ->
     mac = str(link.get("address") or line(host, f"{SYS}/{name}/address"))
     loopback = name == "lo" or link.get("link_type") == "loopback"
     told = str((link.get("linkinfo") or {}).get("info_kind", ""))
-    index = link.get("ifindex") or line(host, f"{SYS}/{name}/ifindex")
     return Interface(
         name=name,
         mac="" if loopback else mac,
@@ -124,8 +131,12 @@ def _interface(host: Host, link: Mapping[str, Any], ifupdown: frozenset[str]) ->
         addresses=tuple(
             f"{a['local']}/{a['prefixlen']}" for a in addresses if {"local", "prefixlen"} <= a.keys()
         ),
-        manager=_manager(host, name, index, ifupdown),
+        manager=_manager(host, name, _index(host, link), ifupdown),
     )
+
+
+def _index(host: Host, link: Mapping[str, Any]) -> str:
+    return str(link.get("ifindex") or line(host, f"{SYS}/{link['ifname']}/ifindex"))
 
 
 def _kind(host: Host, name: str, told: str) -> str:
@@ -142,7 +153,7 @@ def _kind(host: Host, name: str, told: str) -> str:
     return "physical" if host.exists(f"{folder}/device") and not told else "other"
 
 
-def _manager(host: Host, name: str, index: object, ifupdown: frozenset[str]) -> str:
+def _manager(host: Host, name: str, index: str, ifupdown: frozenset[str]) -> str:
     """Who really manages an interface now; on a folder, whose configuration names it."""
     if name == "lo":
         return ""
@@ -162,14 +173,10 @@ def _manager(host: Host, name: str, index: object, ifupdown: frozenset[str]) -> 
     return ""
 
 
-def _ifupdown(host: Host) -> frozenset[str]:
-    """Interfaces that ifupdown has up or that /etc/network/interfaces describes."""
+def _ifupdown(host: Host, files: Mapping[str, str]) -> frozenset[str]:
+    """Interfaces that ifupdown has up or that its files describe."""
     state = host.text("/run/network/ifstate")
     names = {row.partition("=")[0].strip() for row in state.splitlines() if "=" in row}
-    text = host.text(INTERFACES)
-    for folder in re.findall(r"^\s*source(?:-directory)?\s+(\S+)", text, re.MULTILINE):
-        folder = folder.removesuffix("/*").removesuffix("/*.cfg")
-        folder = folder if folder.startswith("/") else f"/etc/network/{folder}"
-        text += "".join("\n" + host.text(f"{folder}/{name}") for name in host.names(folder))
-    names.update(re.findall(r"^\s*iface\s+(\S+)\s", text, re.MULTILINE))
+    for text in files.values():
+        names.update(re.findall(r"^\s*iface\s+(\S+)\s", text, re.MULTILINE))
     return frozenset(names)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from xenable.checks.bridge import bridge_of
 from xenable.checks.network import guest_network6, ipv4_uplink
 from xenable.config import Config
 from xenable.errors import XenableError
 from xenable.model import Facts
+from xenable.network.bridge import Made
 from xenable.network.effective import PATH, GuestNet, Mode
 from xenable.plan import texts
 from xenable.steps.base import Step
@@ -33,9 +35,12 @@ def network_steps(facts: Facts, config: Config) -> tuple[Step, ...]:
     Errors: XenableError where the mode lacks what it needs.
     """
     net = guest_net(facts, config)
+    made = bridge_of(facts, config)
+    port = config.guest_bridge_port if made else ""
     return (
-        WriteFile(path=str(PATH), content=texts.network_env(net)),
+        WriteFile(path=str(PATH), content=texts.network_env(net, port)),
         *_left_alone(facts, net),
+        *(_bridge_steps(made) if made else ()),
         WriteFile(path=VIF_SCRIPT, content=texts.vif_script(), mode=0o755),
         SetOptions(path=XL_CONF, options=xl_options(net), why=_why(net)),
         SetOptions(
@@ -84,6 +89,14 @@ def xl_options(net: GuestNet) -> tuple[tuple[str, str], ...]:
 def _why(net: GuestNet) -> str:
     where = f"on the bridge {net.bridge}" if net.mode is Mode.BRIDGE else "in Xenable's network"
     return f"guests are {where}, and dom0 keeps its memory"
+
+
+def _bridge_steps(made: Made) -> Iterator[Step]:
+    """Files that natively are without effect, so that the network is touched by the trial boot alone."""
+    for file in made.files:
+        yield WriteFile(path=file.path, content=texts.MARK + file.text, mode=file.mode)
+    if made.unit:
+        yield EnableUnit(unit=made.unit)
 
 
 def _left_alone(facts: Facts, net: GuestNet) -> Iterator[Step]:

@@ -72,10 +72,23 @@ MODES = {
 }
 """What a mode does and means, for those who read the plan or the file."""
 
+MADE = """\
+# {bridge} is made of {port}, whenever the machine boots Xen from one of Xenable's
+# slots. Natively nothing of the network changes. If with the bridge the addresses,
+# the default route and sshd of before are not back, the trial does not pass: the
+# machine resets itself within the time limit, and is native again, with nobody there.
+"""
+"""The same of a bridge that the mode of that name brings along."""
 
-def network_env(net: GuestNet) -> str:
-    """The guests' network, as its units, scripts and `xenable guest` read it."""
+
+def network_env(net: GuestNet, port: str = "") -> str:
+    """The guests' network, as its units, scripts and `xenable guest` read it.
+
+    port: the interface that the bridge is made of; empty where it is there already.
+    """
     told = MODES[net.mode].format(uplink=net.uplink, bridge=net.bridge)
+    if port:
+        told += MADE.format(bridge=net.bridge, port=port)
     settings = (line for line in render(net).splitlines(keepends=True) if not line.startswith("#"))
     return MARK + told + "".join(settings)
 

@@ -23,6 +23,7 @@ from tests.factory import (
     SUBMENU,
     UPLINK,
     XEN,
+    configured,
     make_config,
     make_facts,
 )
@@ -546,6 +547,9 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
 
 NAT = {"guest_mode": Mode.NAT}
 BRIDGED = {"guest_mode": Mode.BRIDGE, "guest_bridge": "br0"}
+MADE = {**BRIDGED, "guest_bridge_port": "enp0s3"}
+INTERFACES = "/etc/network/interfaces"
+PLAIN = configured("ifupdown", (INTERFACES, "auto enp0s3\niface enp0s3 inet dhcp\n"))
 
 # The same with settings that are not the defaults: they come after what is different of the machine.
 CASES_OF_SETTINGS: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], ...] = (
@@ -575,9 +579,72 @@ CASES_OF_SETTINGS: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], .
         {},
         {"guest_mode": Mode.BRIDGE},
         "`guest-bridge` is not set.",
-        "Make a bridge first",
+        "Or make a bridge first",
     ),
-    ("network/no-bridge", {}, BRIDGED, "There is no interface br0.", "Make a bridge first"),
+    ("network/no-bridge", {}, BRIDGED, "There is no interface br0.", "Set `guest-bridge-port` to the"),
+    (
+        "network/no-bridge",
+        {},
+        {"guest_mode": Mode.BRIDGE, "guest_bridge_port": "enp0s3"},
+        "`guest-bridge` is not set.",
+        "",
+    ),
+    (
+        "network/bridge-port",
+        {},
+        {**MADE, "guest_bridge_port": "eth7"},
+        "Cannot make the bridge br0 of eth7: there is no interface eth7. The bridge takes over",
+        "name another interface",
+    ),
+    (
+        "network/bridge-port",
+        {"network": configured("ifupdown", (INTERFACES, "auto enp0s3\niface enp0s3 inet ppp\n"))},
+        MADE,
+        "a line that can't be carried over to a bridge: `iface enp0s3 inet ppp`.",
+        "Change what is in the way",
+    ),
+    (
+        "network/bridge-port",
+        {"network": configured("ifupdown", (INTERFACES, ""))},
+        MADE,
+        f"{INTERFACES} can't be read.",
+        "Run the command as root.",
+    ),
+    (
+        "network/bridge-port",
+        {"network": {"interfaces": (UPLINK, replace(BRIDGE, kind="bond"))}},
+        MADE,
+        "there is an interface br0 already (kind: bond).",
+        "",
+    ),
+    (
+        "network/bridge-port",
+        {"network": PLAIN},
+        {**MADE, "guest_bridge": "xenable0"},
+        "dom0's interface for guests is called xenable0.",
+        "Choose another name for `guest-bridge`.",
+    ),
+    (
+        "network/bridged",
+        {"network": PLAIN},
+        MADE,
+        "on br0, which is made of enp0s3 under Xen. Each has a MAC address of its own",
+        "On a rented machine",
+    ),
+    (
+        "network/bridge-port-not-used",
+        {"network": {"interfaces": (UPLINK, BRIDGE)}},
+        MADE,
+        "There is a bridge br0 already.",
+        "can be taken out",
+    ),
+    (
+        "network/bridge-port-not-used",
+        {},
+        {"guest_bridge_port": "enp0s3"},
+        "`guest-bridge-port` is enp0s3, and `guest-mode` is routed.",
+        "",
+    ),
     (
         "network/no-bridge",
         {"network": {"interfaces": (UPLINK, BRIDGE)}},
@@ -745,6 +812,12 @@ def test_once_converted_the_network_is_in_use_by_our_own_guests() -> None:
     assert {"network/range-in-use", "network/interface-in-use"} <= ids_of(make_facts(network=network))
     converted = make_facts(network=network, conversion={"state": "applied"})
     assert not {"network/range-in-use", "network/interface-in-use"} & ids_of(converted)
+
+
+def test_once_converted_the_bridge_is_ours_whether_it_is_there_or_not() -> None:
+    for interfaces in ((UPLINK,), (replace(UPLINK, addresses=()), BRIDGE)):
+        facts = make_facts(network={"interfaces": interfaces}, conversion={"state": "applied"})
+        assert {id for id in ids_of(facts, **MADE) if "bridge" in id} == {"network/bridged"}
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,11 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert Redactor().text(text) == text
 
 
+def test_the_identifier_of_a_dhcp_client_is_a_hardware_address() -> None:
+    shown = Redactor().text("dhcp-client-id=01:52:54:ab:12:34:56\nmac-address=52:54:ab:12:34:56\n")
+    assert shown == "dhcp-client-id=01:02:00:00:00:00:01\nmac-address=02:00:00:00:00:01\n"
+
+
 def test_addresses_get_the_same_other_name_everywhere() -> None:
     redactor = Redactor()
     text = (

@@ -26,6 +26,9 @@ FILES = {
     "etc/shadow": f"root:{SECRET}:1:::::\n",
     "etc/ssh/ssh_host_ed25519_key": f"{SECRET}\n",
     "var/log/xenable/packages.log": f"fetched https://me:{SECRET}@192.0.2.1/debian\nfrom 8.8.8.8 {MAC}\n",
+    "etc/network/interfaces": f"iface eth0 inet dhcp\n  wpa-psk {SECRET}\n  client {MAC}\n",
+    "sys/class/net/eth0/address": f"{MAC}\n",
+    "sys/class/net/eth0/device/x": "",
     "var/lib/xenable/trial.json": '{"verdict": "passed"}\n',
     "var/lib/xenable/store/abc": f"{SECRET}\n",
     "var/lib/xenable/journal.jsonl": json.dumps(
@@ -86,6 +89,9 @@ def test_the_facts_are_a_recorded_machine(members: dict[str, str]) -> None:
     facts = facts_from_json(json.loads(members["facts.json"]))
     assert facts.distribution.id == "debian"
     assert "rd.luks.key=REDACTED" in facts.console.command_line
+    (config,) = facts.network.configs
+    assert config.text == "iface eth0 inet dhcp\n  wpa-psk REDACTED\n  client 02:00:00:00:00:01\n"
+    assert facts.network.interfaces[0].mac == "02:00:00:00:00:01"
 
 
 def test_findings_are_a_document(members: dict[str, str]) -> None:
