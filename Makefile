@@ -16,7 +16,8 @@ help:
 setup:
 	@tools/setup
 
-rehearse: setup
+rehearse:
+	@tools/setup lab
 	@debian/build.sh dist >&2
 	@/usr/bin/python3 -m lab rehearse --release $(RELEASE) --firmware $(FIRMWARE)
 
