@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import cloud, conversion, faults, guests, mishaps, places, stock, upgrade
+from lab.scenarios import bridge, cloud, conversion, faults, guests, mishaps, places, stock, upgrade
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
@@ -17,4 +17,5 @@ SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("upgrade", upgrade.run),
     ("guests", guests.run),
     ("places", places.run),
+    ("bridge", bridge.run),
 )  # fmt: skip
