@@ -29,9 +29,13 @@ sed -i -e 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=1/' \
     -e 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="console=ttyS0,115200"/' "$root/etc/default/grub"
 grep -q '^GRUB_CMDLINE_LINUX_DEFAULT="console=ttyS0,115200"$' "$root/etc/default/grub"
 
-# Emulated processors make a PV dom0 slower, not faster: each change of its page tables stops all of them.
+# What an emulated processor is slow at, and what does not matter here: code that is at another address in each process
+# is translated for each anew, and defences against real processors cost more than all else. More than one processor makes
+# a PV dom0 slower: each change of its page tables stops all of them. With these settings a dom0 boots in half the time.
+sed -i 's/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX="norandmaps mitigations=off"/' "$root/etc/default/grub"
+grep -q '^GRUB_CMDLINE_LINUX="norandmaps' "$root/etc/default/grub"
 mkdir -p "$root/etc/default/grub.d"
-printf 'GRUB_CMDLINE_XEN="maxcpus=1"\n' >"$root/etc/default/grub.d/lab.cfg"
+printf 'GRUB_CMDLINE_XEN="maxcpus=1 spec-ctrl=no bootscrub=0"\n' >"$root/etc/default/grub.d/lab.cfg"
 
 mkdir -p "$root/var/log/journal"
 : >"$root/etc/machine-id"
