@@ -30,6 +30,7 @@ CONVERTIBLE = (
     "debian13-cloud-kernel",
     "debian13-uefi",
     "docker-ufw",
+    "recorded-debian12-bios",
     "ubuntu2404-uefi-lvm",
 )
 SHIMS = {GENERATOR: "grub.d/shim", VIF_SCRIPT: "network/vif-shim"}
