@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The part of python-apt's C module for archives that Xenable uses.
 
+from collections.abc import Callable
+
+class TarMember:
+    name: str
+
 class TarFile:
+    def go(self, callback: Callable[[TarMember, bytes], object]) -> bool: ...
     def extractdata(self, member: str) -> bytes: ...
 
 class DebFile:

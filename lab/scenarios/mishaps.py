@@ -16,6 +16,7 @@ from lab.vm import VM
 
 ASIDE = "/var/tmp/kept"
 FILLER = "/var/tmp/filler"
+STATUS_BEFORE = "/var/tmp/dpkg-status"
 LOG = "/var/log/xenable/packages.log"
 
 BROKEN = """set -e
@@ -36,6 +37,7 @@ def run(lab: Lab) -> None:
             vm.start()
             converted.install(vm)
         before = vm.tree()
+        vm.ssh(f"cp /var/lib/dpkg/status {STATUS_BEFORE}")
         with step("the archive can't be reached"):
             vm.ssh(f"mkdir {ASIDE} && mv {ARCHIVES}/*.deb {ASIDE}")
             proxy = (
@@ -122,4 +124,6 @@ def wait_unpacking(vm: VM) -> None:
 def same(vm: VM, before: dict[str, Entry]) -> None:
     """Demand the files of before."""
     changed = diff_trees(before, vm.tree())
+    if changed:
+        say(vm.ssh(f"diff {STATUS_BEFORE} /var/lib/dpkg/status", check=False).stdout[-2000:])
     must(not changed, "every file is as it was:\n" + "\n".join(changed))

@@ -24,6 +24,7 @@ from xenable.steps.conffiles import (
     edited,
     listed_files,
 )
+from xenable.steps.lists import restore_lists, tidy
 
 if TYPE_CHECKING:
     from apt.cache import Cache
@@ -139,6 +140,7 @@ class InstallPackages(Step):
         from xenable.steps import transaction
 
         transaction.prepare_purge(host, progress)
+        restore_lists(host, [name for name, _ in saved["new"]])
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
             foreign = _mark_purge(cache, saved)
             if foreign:
@@ -150,6 +152,7 @@ class InstallPackages(Step):
                 # A menu that still names a kernel which is gone must not outlive the kernel.
                 kernels = any(name.startswith("linux-image") for name, _ in saved["new"])
                 transaction.commit(host, cache, progress, hold_menu=not kernels)
+            tidy(host)
         _restore_configuration(host, saved)
         _restore_marks(host, saved)
         _restore_ucf(host, saved)

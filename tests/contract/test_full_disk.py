@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The disk gets full while dpkg works: with room again, revert leaves nothing of the packages behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from xenable.errors import XenableError
+from xenable.host import Host
+from xenable.steps.packages import InstallPackages
+
+from .sandbox import build, command, inside, needs_sandbox, publish
+
+pytestmark = [pytest.mark.realtool, needs_sandbox]
+
+HOST = Host()
+STEP = InstallPackages(names=("tool",), recommended=())
+LIBRARIES = tuple(f"lib{number}" for number in range(6))
+DATABASE = "/var/lib/dpkg"
+
+
+def tell(fraction: float, text: str) -> None:
+    assert 0.0 <= fraction <= 1.0
+
+
+def furnish() -> None:
+    build("site", files={"/srv/site/run": "1\n"})
+    for name in LIBRARIES:
+        build(name, files={f"/srv/{name}/data": "1" * 2000}, scripts={"postinst": "true"})
+    build("tool", files={"/srv/tool/run": "1\n"}, Depends=", ".join(LIBRARIES))
+    # Copied to apt's cache, as what comes from afar.
+    publish("copy:/archive")
+    command("apt-get -qq -y install site >/dev/null 2>&1")
+
+
+def seen() -> str:
+    return command(f"cat {DATABASE}/status; find {DATABASE} /srv | sort")
+
+
+@pytest.mark.parametrize("room", [40, 60, 80, 100, 120, 140, 160])
+def test_nothing_is_left_behind(room: int) -> None:
+    """room: KiB for dpkg's database to grow, in a file system of its own."""
+
+    def work() -> None:
+        furnish()
+        before = seen()
+        saved = STEP.save(HOST)
+        used = int(command(f"df -k --output=used {DATABASE} | tail -n 1"))
+        command(f"mount -o remount,size={used + room}k {DATABASE}")
+        with pytest.raises(XenableError, match="the disk is full"):
+            STEP.do(HOST, saved, tell)
+        try:
+            # At once it may fail again; what counts is that it can be repeated.
+            STEP.undo(HOST, saved, tell)
+        except XenableError as e:
+            assert "full" in e.message or "interrupted" in e.message or "No space" in e.message
+        command(f"mount -o remount,size=100m {DATABASE}")
+        STEP.undo(HOST, saved, tell)
+        assert seen() == before
+        kept = [name for name in HOST.names("/var/cache/apt/archives") if name.endswith(".deb")]
+        assert kept == ["site_1.0_all.deb"]
+
+    inside(work)

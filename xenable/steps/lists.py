@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What dpkg forgets of a package when the disk is full, so that a purge would leave its files behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from xenable.host import Host
+from xenable.steps.conffiles import ARCHIVES, INFO, STATUS
+
+SCRATCH = Path("/var/lib/dpkg/tmp.ci")
+"""Control files of the package that dpkg unpacks."""
+
+
+def restore_lists(host: Host, packages: Collection[str]) -> None:
+    """Give dpkg the list of files of packages that it unpacked and could not write one for.
+
+    Such a package is half installed, and without its list (dpkg, src/main/unpack.c) dpkg would remove it and
+    none of its files. The list is made of its archive in apt's cache. Errors: XenableError for a full disk.
+    """
+    status = host.text(STATUS)
+    for name in (package.partition(":")[0] for package in packages):
+        if re.search(rf"(?m)^Package: {re.escape(name)}\nStatus: \S+ \S+ half-installed$", status) is None:
+            continue
+        archive = next(
+            (n for n in host.names(ARCHIVES) if n.startswith(f"{name}_") and n.endswith(".deb")), ""
+        )
+        there = [n for n in host.names(INFO) if re.fullmatch(rf"{re.escape(name)}(:[\w-]+)?\.list", n)]
+        if there or not archive:
+            continue
+        # Where it could not be filled, it was begun, under the name that dpkg looks for.
+        begun = (n for n in host.names(INFO) if re.fullmatch(rf"{re.escape(name)}(:[\w-]+)?\.list-new", n))
+        target = next(begun, f"{name}.list-new").removesuffix("-new")
+        host.write(INFO / target, _list_of(host.path(ARCHIVES / archive)).encode())
+
+
+def _list_of(archive: Path) -> str:
+    """The names in a package, as dpkg has them in its lists."""
+    import apt_inst
+
+    names: list[str] = []
+    apt_inst.DebFile(str(archive)).data.go(lambda member, _data: names.append(member.name))
+    return "".join(f"/{name.removeprefix('./').rstrip('/') or '.'}\n" for name in names)
+
+
+def tidy(host: Host) -> None:
+    """Remove what dpkg leaves of a package that it could not read to its end; only with dpkg's lock held.
+
+    It does that itself before it reads the next one, which after a revert may be never.
+    """
+    for name in host.names(SCRATCH):
+        host.remove(SCRATCH / name)
+    host.remove(SCRATCH)
