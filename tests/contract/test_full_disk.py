@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from xenable.errors import XenableError
@@ -59,5 +61,23 @@ def test_nothing_is_left_behind(room: int) -> None:
         assert seen() == before
         kept = [name for name in HOST.names("/var/cache/apt/archives") if name.endswith(".deb")]
         assert kept == ["site_1.0_all.deb"]
+
+    inside(work)
+
+
+def test_dpkg_does_not_go_on_wishing_for_packages() -> None:
+    """apt says so before it unpacks, and a failure leaves it in dpkg's status."""
+
+    def work() -> None:
+        furnish()
+        before = seen()
+        saved = STEP.save(HOST)
+        status = Path(f"{DATABASE}/status")
+        for name in ("tool", LIBRARIES[0]):
+            wish = f"Package: {name}\nStatus: install ok not-installed\nPriority: optional\nSection: misc\n"
+            status.write_text(f"{status.read_text()}{wish}\n")
+        assert seen() != before
+        STEP.undo(HOST, saved, tell)
+        assert seen() == before
 
     inside(work)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What dpkg forgets of a package when the disk is full, so that a purge would leave its files behind."""
+"""What dpkg forgets of a package when it fails, and what it keeps: a purge would leave that behind."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ def tidy(host: Host) -> None:
     for name in host.names(SCRATCH):
         host.remove(SCRATCH / name)
     host.remove(SCRATCH)
+
+
+def forget_wishes(host: Host, packages: Collection[str]) -> None:
+    """Take back the wish that packages be installed which are not. Only without dpkg's lock.
+
+    apt tells dpkg so before it unpacks them, and leaves it so when that fails. Errors: XenableError.
+    """
+    ours = {package.partition(":")[0] for package in packages}
+    found = re.findall(r"(?m)^Package: (\S+)\nStatus: install ok not-installed$", host.text(STATUS))
+    wishes = "".join(f"{name} unknown\n" for name in found if name in ours)
+    if wishes:
+        host.run(["dpkg", "--set-selections"], data=wishes)

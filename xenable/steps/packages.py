@@ -24,7 +24,7 @@ from xenable.steps.conffiles import (
     edited,
     listed_files,
 )
-from xenable.steps.lists import restore_lists, tidy
+from xenable.steps.lists import forget_wishes, restore_lists, tidy
 
 if TYPE_CHECKING:
     from apt.cache import Cache
@@ -153,6 +153,7 @@ class InstallPackages(Step):
                 kernels = any(name.startswith("linux-image") for name, _ in saved["new"])
                 transaction.commit(host, cache, progress, hold_menu=not kernels)
             tidy(host)
+        forget_wishes(host, [name for name, _ in saved["new"]])
         _restore_configuration(host, saved)
         _restore_marks(host, saved)
         _restore_ucf(host, saved)
