@@ -15,6 +15,7 @@ MACHINES = sorted(Path(__file__).parents[2].glob("machines/*.json"))
 @pytest.mark.parametrize("path", MACHINES, ids=lambda path: path.stem)
 def test_a_recorded_machine_is_read_and_written_alike(path: Path) -> None:
     document = json.loads(path.read_text())
+    document.pop("schema", None)  # a machine that the lab recorded has the one of `xenable facts --json`
     facts = facts_from_json(document)
     assert facts_to_json(facts) == document
     assert facts_from_json({"schema": 1, **document}) == facts
