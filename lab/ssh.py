@@ -82,7 +82,6 @@ def call(
     *,
     timeout: float,
     stdin: bytes = b"",
-    kept: bool = True,
     quiet: bool = False,
 ) -> tuple[bytes, Result]:
     """Run a shell line in the guest; return its raw stdout, and everything as text.
@@ -92,14 +91,14 @@ def call(
     Raises ScenarioFailed when there is no end within timeout seconds; a failed connection is a code 255.
     """
     began = time.monotonic()
-    if kept and not door.control(user).exists():
+    if not door.control(user).exists():
         failed = open_kept(door, user)
         if failed is not None:
             write_transcript(door, user, command, failed, time.monotonic() - began)
             return b"", failed
     try:
         done = subprocess.run(
-            [*argv(door, user, kept=kept), "--", command],
+            [*argv(door, user), "--", command],
             cwd=door.folder,
             input=stdin,
             check=False,
@@ -123,15 +122,20 @@ def open_kept(door: Door, user: str) -> Result | None:
     # Separately, and with no pipe of ours: the process in the background would hold it open for ever.
     log = door.folder / "ssh-connect.log"
     with log.open("wb") as stream:
-        done = subprocess.run(
-            [*argv(door, user)[:-1], "-M", "-N", "-f", "-o", "ControlPersist=yes", f"{user}@127.0.0.1"],
-            check=False,
-            cwd=door.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            timeout=60,
-        )
+        try:
+            done = subprocess.run(
+                [*argv(door, user)[:-1], "-M", "-N", "-f", "-o", "ControlPersist=yes", f"{user}@127.0.0.1"],
+                check=False,
+                cwd=door.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                timeout=60,
+            )
+        except subprocess.TimeoutExpired:
+            # It may have got as far as its socket, which would be taken for a connection.
+            door.control(user).unlink(missing_ok=True)
+            return Result("", log.read_text(errors="replace") + "[timeout]", UNREACHABLE)
     return None if done.returncode == 0 else Result("", log.read_text(errors="replace"), UNREACHABLE)
 
 

@@ -165,9 +165,11 @@ class VM:
                 command = "cat /proc/sys/kernel/random/boot_id"
                 # A machine on its way down may well take the question and never answer it.
                 with suppress(ScenarioFailed):
-                    result = shell.call(self.door(), "root", command, timeout=60, kept=False)[1]
+                    result = shell.call(self.door(), "root", command, timeout=60)[1]
                     if result.code == 0 and result.stdout.strip() != old_boot_id:
+                        # This connection is kept: a login costs an emulated processor seconds.
                         return result.stdout.strip()
+                shell.close_kept(self.door())
             time.sleep(1)
         raise ScenarioFailed(f"the machine does not answer over ssh within {timeout:.0f} s of a new boot")
 

@@ -8,6 +8,7 @@ from lab.scenarios import bridge, cloud, conversion, faults, guests, mishaps, pl
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
+    ("rehearsal", conversion.rehearsal),
     ("conversion", conversion.run),
     ("first-guest", conversion.with_guest),
     ("no-network", faults.no_network),

@@ -4,6 +4,7 @@
 import json
 import re
 import tarfile
+from enum import Enum
 
 from lab import baseimage, converted
 from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
@@ -14,18 +15,34 @@ from lab.tree import VOLATILE, diff_trees
 from lab.vm import VM
 
 
+class Stay(Enum):
+    """What happens on the machine while it is a dom0."""
+
+    SHORT = "short"
+    """Nothing but looks at it."""
+    REBOOT = "reboot"
+    """It is rebooted, and reports are written, before and then."""
+    GUEST = "guest"
+    """It is rebooted, and a guest is made, which the revert takes along."""
+
+
+def rehearsal(lab: Lab) -> None:
+    """A stock machine becomes a dom0 and comes back, byte for byte: as quickly as that can be shown."""
+    whole(lab, Stay.SHORT)
+
+
 def run(lab: Lab) -> None:
-    """A stock machine becomes a dom0 and comes back, byte for byte."""
-    whole(lab)
+    """The same with a reboot that stays in Xen, and with reports."""
+    whole(lab, Stay.REBOOT)
 
 
 def with_guest(lab: Lab) -> None:
     """The same with a guest, which answers over ssh by its name, and which the revert takes along."""
-    whole(lab, guest=True)
+    whole(lab, Stay.GUEST)
 
 
-def whole(lab: Lab, *, guest: bool = False) -> None:
-    """The conversion and the way back; with guest, one lives on the machine in between."""
+def whole(lab: Lab, stay: Stay) -> None:
+    """The conversion and the way back."""
     with machine(lab) as vm:
         with step("the machine boots natively"):
             vm.start()
@@ -41,7 +58,7 @@ def whole(lab: Lab, *, guest: bool = False) -> None:
             xenable(vm, "plan")
             changed = touched(vm, "/run/lab-marker")
             must(not changed, "check and plan changed nothing:\n" + "\n".join(changed))
-        if not guest:
+        if stay is Stay.REBOOT:
             report(lab, vm, "native", ("facts.json", "findings.json", "plan.json", "dmesg.txt"))
         with step("apply installs Xen and arms the trial"):
             xenable(vm, "apply --yes --trial-seconds 600")
@@ -60,16 +77,17 @@ def whole(lab: Lab, *, guest: bool = False) -> None:
             must(answer["running"] == "xen" and answer["next_boot"] == "xen", "it runs and boots Xen")
             is_dom0(vm)
             must("xenable: dead-man armed" in vm.serial(), "the initrd armed the dead-man")
-        with step("the next reboot stays in Xen"):
-            reboot(vm)
-            wait_state(vm, "confirmed", 500)
-            is_dom0(vm)
-        if guest:
+        if stay is not Stay.SHORT:
+            with step("the next reboot stays in Xen"):
+                reboot(vm)
+                wait_state(vm, "confirmed", 500)
+                is_dom0(vm)
+        if stay is Stay.GUEST:
             first_guest(lab, vm)
-        else:
+        if stay is Stay.REBOOT:
             report(lab, vm, "xen", ("facts.json", "journal.jsonl", "journal-gate.txt", "xl-dmesg.txt"))
         with step("revert takes everything back"):
-            xenable(vm, "revert --yes --remove-guests" if guest else "revert --yes")
+            xenable(vm, "revert --yes --remove-guests" if stay is Stay.GUEST else "revert --yes")
             must(status(vm)["next_boot"] == "native", "the next boot is native")
         with step("the reboot is the machine of before"):
             reboot(vm)

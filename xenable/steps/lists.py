@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from xenable.facts.dpkg import read_status
 from xenable.host import Host
-from xenable.steps.conffiles import ARCHIVES, INFO, STATUS
+from xenable.steps.conffiles import ARCHIVES, INFO
 
 SCRATCH = Path("/var/lib/dpkg/tmp.ci")
 """Control files of the package that dpkg unpacks."""
@@ -20,9 +21,9 @@ def restore_lists(host: Host, packages: Collection[str]) -> None:
     Such a package is half installed, and without its list (dpkg, src/main/unpack.c) dpkg would remove it and
     none of its files. The list is made of its archive in apt's cache. Errors: XenableError for a full disk.
     """
-    status = host.text(STATUS)
+    known = read_status(host)
     for name in (package.partition(":")[0] for package in packages):
-        if re.search(rf"(?m)^Package: {re.escape(name)}\nStatus: \S+ \S+ half-installed$", status) is None:
+        if name not in known or known[name].state != "half-installed":
             continue
         archive = next(
             (n for n in host.names(ARCHIVES) if n.startswith(f"{name}_") and n.endswith(".deb")), ""
@@ -61,7 +62,7 @@ def forget_wishes(host: Host, packages: Collection[str]) -> None:
     apt tells dpkg so before it unpacks them, and leaves it so when that fails. Errors: XenableError.
     """
     ours = {package.partition(":")[0] for package in packages}
-    found = re.findall(r"(?m)^Package: (\S+)\nStatus: install ok not-installed$", host.text(STATUS))
-    wishes = "".join(f"{name} unknown\n" for name in found if name in ours)
+    wished = (p for p in read_status(host).values() if (p.want, p.state) == ("install", "not-installed"))
+    wishes = "".join(f"{package.name} unknown\n" for package in wished if package.name in ours)
     if wishes:
         host.run(["dpkg", "--set-selections"], data=wishes)

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from xenable.errors import XenableError
+from xenable.facts.dpkg import read_status
 from xenable.host import Host
 from xenable.journal import load_bytes
 from xenable.model import Obstacle, Preview, Progress
@@ -18,7 +18,6 @@ from xenable.steps.base import Saved, Step
 from xenable.steps.conffiles import (
     ARCHIVES,
     LEFT_BY_DPKG,
-    STATUS,
     UCF,
     conffiles,
     edited,
@@ -67,7 +66,7 @@ class InstallPackages(Step):
 
     def is_done(self, host: Host) -> bool:
         automatic = _automatic(host.text(MARKS))
-        return set(self._wanted) <= _installed(host.text(STATUS)) and not automatic & set(self._wanted)
+        return set(self._wanted) <= _installed(host) and not automatic & set(self._wanted)
 
     def save(self, host: Host) -> Saved:
         from xenable.steps import transaction
@@ -113,7 +112,7 @@ class InstallPackages(Step):
         automatic = sorted(_automatic(host.text(MARKS)) & set(self._wanted))
         if automatic:
             host.run(["apt-mark", "manual", *automatic])
-        missing = [name for name in self._wanted if name not in _installed(host.text(STATUS))]
+        missing = [name for name in self._wanted if name not in _installed(host)]
         if missing:
             raise XenableError(
                 f"cannot install {', '.join(missing)}: dpkg left it unfinished", hint=transaction.BROKEN_HINT
@@ -163,7 +162,7 @@ class InstallPackages(Step):
                 host.remove(ARCHIVES / name)
 
     def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
-        now = {(p.get("Package"), p.get("Version")) for p in _stanzas(host.text(STATUS))}
+        now = {(package.name, package.version) for package in read_status(host).values()}
         newer = [name for name, _, version in saved["upgraded"] if (name.partition(":")[0], version) in now]
         return (f"the packages {', '.join(newer)} stay upgraded",) if newer else ()
 
@@ -264,7 +263,7 @@ def _restore_configuration(host: Host, saved: Saved) -> None:
 
 def _restore_marks(host: Host, saved: Saved) -> None:
     """Put back which packages apt counts as automatically installed."""
-    lost = sorted(set(saved["automatic"]) & _installed(host.text(STATUS)) - _automatic(host.text(MARKS)))
+    lost = sorted(set(saved["automatic"]) & _installed(host) - _automatic(host.text(MARKS)))
     if lost:
         host.run(["apt-mark", "auto", *lost])
     before = saved["marks"]
@@ -290,17 +289,14 @@ def _restore_ucf(host: Host, saved: Saved) -> None:
         snapshot.restore(host, UCF / name, seen)
 
 
-def _stanzas(text: str) -> Iterable[dict[str, Any]]:
-    """Fields of each paragraph of a dpkg or apt state file, the first line of each field only."""
-    for paragraph in text.split("\n\n"):
-        yield dict(re.findall(r"(?m)^(Package|Status|Version|Auto-Installed): (.*)$", paragraph))
-
-
-def _installed(status: str) -> set[str]:
+def _installed(host: Host) -> set[str]:
     """Names of packages that are installed and configured."""
-    return {p["Package"] for p in _stanzas(status) if p.get("Status", "").endswith(" ok installed")}
+    return {name for name, package in read_status(host).items() if package.state == "installed"}
 
 
 def _automatic(marks: str) -> set[str]:
     """Names of packages that apt counts as automatically installed."""
-    return {p["Package"] for p in _stanzas(marks) if p.get("Auto-Installed") == "1"}
+    stanzas = (
+        dict(re.findall(r"(?m)^(Package|Auto-Installed): (.*)$", stanza)) for stanza in marks.split("\n\n")
+    )
+    return {stanza["Package"] for stanza in stanzas if stanza.get("Auto-Installed") == "1"}
