@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The settings: one table, from which the file's keys, the options, the defaults and the help come.
 
-The file is /etc/xenable/xenable.conf: `key = value` lines; `#` begins a comment. An option `--key` wins.
+The file is /etc/xenable/xenable.conf: `key = value` lines; `#` begins a comment. An option `--key`, of those
+that have one, wins.
 `python3 -m xenable.config` prints the table of docs/reference/settings.md.
 """
 
@@ -54,6 +55,8 @@ class Setting:
     default: str
     help: str
     metavar: str
+    option: bool = True
+    """Whether the command line has it too; False for what no conversion has a use for."""
 
     @property
     def field(self) -> str:
@@ -266,8 +269,12 @@ SETTINGS: tuple[Setting, ...] = (
         default="/var/lib/xenable/guests",
         help="Where the disks of guests are: a directory, or a thin pool of LVM as lvm:VG/POOL.",
         metavar="PLACE",
+        option=False,
     ),
 )
+
+OPTIONS = tuple(setting for setting in SETTINGS if setting.option)
+"""Those that the command line has too."""
 
 
 def load_config(host: Host, overrides: Mapping[str, str] | None = None) -> Config:
@@ -338,7 +345,8 @@ def reference(settings: Iterable[Setting] = SETTINGS) -> str:
     rows = ["| in the file | option | default | what it does |", "| --- | --- | --- | --- |"]
     for s in settings:
         metavar = s.metavar.replace("|", "\\|")
-        rows.append(f"| `{s.key}` | `--{s.key} {metavar}` | `{s.default}` | {s.help} |")
+        option = f"`--{s.key} {metavar}`" if s.option else ""
+        rows.append(f"| `{s.key}` | {option} | `{s.default}` | {s.help} |")
     return "\n".join(rows) + "\n"
 
 

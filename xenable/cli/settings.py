@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The settings as options: one option a line of config.SETTINGS."""
+"""The settings as options: one option a line of config.OPTIONS."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import click
 
-from xenable.config import SETTINGS, Config, load_config
+from xenable.config import OPTIONS, Config, load_config
 from xenable.host import Host
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def setting_options(function: F) -> F:
-    """Give a command an option for every setting. They arrive as keyword arguments; see config_for."""
-    for setting in reversed(SETTINGS):
+    """Give a command the options of OPTIONS. They arrive as keyword arguments; see config_for."""
+    for setting in reversed(OPTIONS):
         function = click.option(
             f"--{setting.key}",
             metavar=setting.metavar,
@@ -30,7 +30,7 @@ def config_for(host: Host, options: dict[str, Any]) -> Config:
 
     Errors: XenableError that names the file and line, or the option; click.UsageError for a contradiction.
     """
-    texts = {s.key: options[s.field] for s in SETTINGS if options[s.field] is not None}
+    texts = {s.key: options[s.field] for s in OPTIONS if options[s.field] is not None}
     if options["no_auto_confirm"]:
         if texts.get("auto-confirm", "no") != "no":
             raise click.UsageError("--no-auto-confirm and --auto-confirm contradict each other")

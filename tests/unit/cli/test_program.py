@@ -18,7 +18,7 @@ import pytest
 from xenable import __version__
 from xenable.checks import RULES
 from xenable.cli import COMMANDS, STATUSES, xenable
-from xenable.config import SETTINGS, load_config
+from xenable.config import OPTIONS, SETTINGS, load_config
 from xenable.errors import INTERRUPTED, Exit
 from xenable.guests.words import RELEASES
 from xenable.host import Host
@@ -60,7 +60,7 @@ def tree(path: Words = ()) -> list[Words]:
 
 PATHS = tree()
 GROUPS: list[Words] = [(), *(path for path in PATHS if below(path))]
-SETTING_OPTIONS = {f"--{s.key}" for s in SETTINGS} | {"--no-auto-confirm"}
+SETTING_OPTIONS = {f"--{s.key}" for s in OPTIONS} | {"--no-auto-confirm"}
 
 
 def options(path: Words) -> set[str]:
