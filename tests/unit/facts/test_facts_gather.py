@@ -39,7 +39,7 @@ def test_an_empty_folder_is_a_machine_of_which_nothing_is_known(tmp_path: Path) 
     assert facts_from_json(facts_to_json(facts)) == facts
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(PLACES), st.binary(max_size=200), max_size=len(PLACES)))
 def test_no_file_however_strange_makes_a_probe_fail(files: dict[str, bytes]) -> None:
     import tempfile
