@@ -58,7 +58,8 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
         if any(record.state is not EntryState.DONE for record in records):
             engine.apply(host, records, listener)
-        elif not trial.on_course(host) or trial.status(host).state is Status.ARMED:
+        elif trial.armed_slot(host) or not trial.on_course(host):
+            # What is armed already may be another pair by now, or on other terms.
             engine.repeat(host, trial_steps(config), listener)
 
 
@@ -82,6 +83,13 @@ def try_new(host: Host, listener: Listener = engine.quiet) -> bool:
         )
     if state not in (Status.CONFIRMED, Status.ARMED):
         return False
+    lost = health.lost(host)
+    if lost:
+        # Nobody looks: what is missing at this moment must not be forgotten.
+        raise XenableError(
+            f"cannot arm a trial of the newer Xen or kernel: this system waits for {'; '.join(lost)}",
+            hint="when it is back, or if it is gone for good, run `sudo xenable apply`",
+        )
     with host.lock():
         if any(record.state is not EntryState.DONE for record in journal.read_journal(host)):
             return False

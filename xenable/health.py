@@ -95,6 +95,13 @@ def missing(host: Host, before: Before, *, confirmed: bool) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
+def lost(host: Host) -> tuple[str, ...]:
+    """What of the record is not there now, under Xen or not: a new record would not ask for it again."""
+    before, now = read_before(host), _see(host)
+    words = (probe(host, before, now) for probe in (record, addresses, default_route, any_ssh, ssh, units))
+    return tuple(word for word in words if word)
+
+
 # --------------------------------------------------------------------------------------------- the probes
 
 

@@ -295,6 +295,19 @@ def arm(host: Host, slot: str) -> None:
     write_environment(host, folder, replace(env, try_slot=slot, trying="", stage="", started=""))
 
 
+def armed_slot(host: Host) -> str:
+    """The slot that the next reset tries; empty when none is armed."""
+    env = environment(host)
+    return env.try_slot if env is not None else ""
+
+
+def call_off(host: Host, slot: str) -> None:
+    """Make no reset try that slot, whose files are about to change; what is confirmed stays the default."""
+    env = environment(host)
+    if env is not None and env.try_slot == slot:
+        write_environment(host, environment_folder(host), replace(env, try_slot=""))
+
+
 def disarm(host: Host) -> None:
     """Make the next reset boot native, whatever was armed or confirmed. The first act of every revert."""
     folder = environment_folder(host)

@@ -9,9 +9,10 @@ import pytest
 
 from xenable.errors import XenableError
 from xenable.host import Host
+from xenable.steps.base import Saved
 from xenable.steps.packages import InstallPackages
 
-from .sandbox import build, command, inside, needs_sandbox, publish
+from .sandbox import build, command, configure_apt, inside, needs_sandbox, publish
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
 
@@ -61,6 +62,60 @@ def test_nothing_is_left_behind(room: int) -> None:
         assert seen() == before
         kept = [name for name in HOST.names("/var/cache/apt/archives") if name.endswith(".deb")]
         assert kept == ["site_1.0_all.deb"]
+
+    inside(work)
+
+
+DIES = """#!/bin/sh
+ulimit -f 2000
+exec env --default-signal=XFSZ dpkg "$@"
+"""
+"""dpkg, which a signal ends when a file of a package gets larger than a megabyte."""
+
+
+def half_unpacked() -> Saved:
+    """A library of which dpkg has unpacked a part when it dies, as by a power cut."""
+    build("lib0", files={"/srv/lib0/data": "1" * 3_000_000}, Architecture="amd64", Multi_Arch="same")
+    build("lib0", "0.9", files={"/srv/lib0/old": "1\n"}, Architecture="amd64", Multi_Arch="same")
+    build("tool", files={"/srv/tool/run": "1\n"}, Depends="lib0")
+    publish("copy:/archive")
+    # One that is older was downloaded once.
+    command("apt-get -qq -y --download-only install lib0=0.9 >/dev/null 2>&1")
+    saved = STEP.save(HOST)
+    Path("/srv/dpkg").write_text(DIES)
+    Path("/srv/dpkg").chmod(0o755)
+    configure_apt('Dir::Bin::dpkg "/srv/dpkg";\n')
+    with pytest.raises(XenableError):
+        STEP.do(HOST, saved, tell)
+    configure_apt('Dir::Bin::dpkg "/usr/bin/dpkg";\n')
+    Path("/srv/dpkg").unlink()
+    assert Path("/srv/lib0").exists()
+    assert "half-installed" in command("dpkg-query -W -f '${db:Status-Status}' lib0")
+    return saved
+
+
+def test_nothing_is_left_of_a_library_that_was_unpacked_in_part() -> None:
+    def work() -> None:
+        saved = half_unpacked()
+        STEP.undo(HOST, saved, tell)
+        assert not Path("/srv/lib0").exists()
+        assert "lib0" not in command(f"cat {DATABASE}/status; find {DATABASE}")
+        assert HOST.exists("/var/cache/apt/archives/lib0_0.9_amd64.deb")
+
+    inside(work)
+
+
+@pytest.mark.parametrize("damage", ["truncate -s 900", "rm"], ids=["truncated", "gone"])
+def test_without_the_archive_nobody_knows_what_was_unpacked(damage: str) -> None:
+    def work() -> None:
+        saved = half_unpacked()
+        command(f"{damage} /var/cache/apt/archives/lib0_1.0_amd64.deb")
+        with pytest.raises(XenableError, match="cannot find out which files of lib0 are here") as caught:
+            STEP.undo(HOST, saved, tell)
+        words = caught.value.hint.partition(", then")[0].replace("sudo ", "")
+        command(words)
+        STEP.undo(HOST, saved, tell)
+        assert not Path("/srv/lib0").exists()
 
     inside(work)
 

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from xenable import convert, engine, journal, trial
 from xenable.boot.environment import Environment, write_environment
-from xenable.boot.slots import free_slot, read_manifest
+from xenable.boot.slots import free_slot, read_manifest, verify_slot
 from xenable.errors import XenableError
+from xenable.health import read_before, write_before
 from xenable.host import Host
+from xenable.model import Status
 from xenable.plan import PACKAGES_HOOK
 from xenable.plan.texts import packages_hook
 from xenable.steps.base import Step
@@ -21,6 +26,8 @@ from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
 from xenable.steps.slot import KEEP, Arm, FillSlot
 
+from ..crash.dying import die
+from ..factory import make_config
 from .kinds import PAIR, furnish_slot
 from .sandbox import REPOSITORY, build, command, inside, needs_sandbox, publish
 
@@ -67,8 +74,18 @@ def bring(version: str) -> str:
     )
 
 
+SYSTEMCTL = """#!/bin/sh
+case $1 in
+    is-system-running) echo running ;;
+    list-units) echo '[]' ;;
+esac
+"""
+"""There is no systemd to ask in a sandbox."""
+
+
 def install_xenable() -> None:
     """The checkout's, where the package has it."""
+    Path("/usr/bin/systemctl").write_text(SYSTEMCTL)
     program = Path("/usr/bin/xenable")
     program.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m xenable "$@"\n')
     program.chmod(0o755)
@@ -111,6 +128,63 @@ def test_a_newer_kernel_takes_the_place_of_one_that_waits_for_its_trial() -> Non
         assert "tries it once" in apt("install other")
         assert trial.environment(HOST) == Environment(try_slot="b", default="a")
         assert HOST.text("/boot/xenable/b/vmlinuz") == "mended again\n"
+
+    inside(work)
+
+
+def test_what_is_missing_now_is_not_forgotten() -> None:
+    def work() -> None:
+        passed()
+        seen = read_before(HOST)
+        write_before(HOST, replace(seen, addresses=(*seen.addresses, "192.0.2.9")))
+        said = " ".join(apt("install linux-image-test").split())
+        assert "the address 192.0.2.9 is not back" in said and "run `sudo xenable apply`" in said
+        assert trial.environment(HOST) == Environment(default="a")
+        assert "192.0.2.9" in read_before(HOST).addresses
+        # It comes back, and the next run of apt looks again.
+        write_before(HOST, seen)
+        assert "tries it once" in apt("install other")
+
+    inside(work)
+
+
+def test_apply_arms_anew_what_waits_for_its_trial() -> None:
+    def work() -> None:
+        passed()
+        apt("install linux-image-test")
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(trial, "running_xen", lambda host: True)
+        assert trial.status(HOST).state is Status.CONFIRMED
+        command(f"echo mended again >/boot/new && mv /boot/new /boot/vmlinuz-{NEW}")
+        convert.resume(HOST, make_config())
+        assert trial.environment(HOST) == Environment(try_slot="b", default="a")
+        assert HOST.text("/boot/xenable/b/vmlinuz") == "mended again\n"
+
+    inside(work)
+
+
+def test_no_moment_is_without_a_good_slot(tmp_path: Path) -> None:
+    """kill -9 at every write while the pair that waits is replaced: what is armed is there, and whole."""
+
+    def work() -> None:
+        passed()
+        apt("install linux-image-test")
+        command(f"echo mended again >/boot/new && mv /boot/new /boot/vmlinuz-{NEW}")
+        shutil.copytree("/boot", "/srv/boot", symlinks=True)
+        moments = Path("/srv/moments")
+        assert die(HOST, convert.try_new, 0, moments) == 0
+        assert HOST.text("/boot/xenable/b/vmlinuz") == "mended again\n"
+        total = int(moments.read_text())
+        assert total > 25
+        armed = set()
+        for number in range(1, total + 1):
+            command("rm -rf /boot/* && cp -a /srv/boot/. /boot")
+            assert die(HOST, convert.try_new, number, moments) == signal.SIGKILL
+            env = trial.environment(HOST)
+            slot = trial.next_boot(HOST, env)
+            assert slot and not verify_slot(HOST, slot), (number, env)
+            armed.add(slot)
+        assert armed == {"a", "b"}
 
     inside(work)
 

@@ -16,4 +16,7 @@ def command() -> None:
 
     need_root("try-new")
     if try_new(Host()):
-        note("a newer Xen or dom0 kernel is here: the next reset tries it once, and falls back if it fails")
+        note(
+            "Xen, dom0's kernel, its initrd or their options are new: the next reset tries it once, "
+            "and falls back if it fails"
+        )

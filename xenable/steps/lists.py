@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from xenable.errors import XenableError
 from xenable.facts.dpkg import read_status
 from xenable.host import Host
 from xenable.steps.conffiles import ARCHIVES, INFO
@@ -15,35 +16,46 @@ SCRATCH = Path("/var/lib/dpkg/tmp.ci")
 """Control files of the package that dpkg unpacks."""
 
 
-def restore_lists(host: Host, packages: Collection[str]) -> None:
+def restore_lists(host: Host, packages: Collection[tuple[str, str]]) -> None:
     """Give dpkg the list of files of packages that it unpacked and could not write one for.
 
-    Such a package is half installed, and without its list (dpkg, src/main/unpack.c) dpkg would remove it and
-    none of its files. The list is made of its archive in apt's cache. Errors: XenableError for a full disk.
+    Packages are names and versions. Such a package is half installed, and without its list (dpkg,
+    src/main/unpack.c) dpkg would remove it and none of its files. The list is made of its archive in apt's
+    cache. Errors: XenableError for a full disk, and for an archive that is damaged or gone.
     """
     known = read_status(host)
-    for name in (package.partition(":")[0] for package in packages):
+    for package, version in packages:
+        name = package.partition(":")[0]
         if name not in known or known[name].state != "half-installed":
             continue
-        archive = next(
-            (n for n in host.names(ARCHIVES) if n.startswith(f"{name}_") and n.endswith(".deb")), ""
-        )
-        there = [n for n in host.names(INFO) if re.fullmatch(rf"{re.escape(name)}(:[\w-]+)?\.list", n)]
-        if there or not archive:
+        if any(re.fullmatch(rf"{re.escape(name)}(:[\w-]+)?\.list", n) for n in host.names(INFO)):
             continue
-        # Where it could not be filled, it was begun, under the name that dpkg looks for.
-        begun = (n for n in host.names(INFO) if re.fullmatch(rf"{re.escape(name)}(:[\w-]+)?\.list-new", n))
-        target = next(begun, f"{name}.list-new").removesuffix("-new")
-        host.write(INFO / target, _list_of(host.path(ARCHIVES / archive)).encode())
+        start = f"{name}_{version.replace(':', '%3a')}_"
+        archive = next((n for n in host.names(ARCHIVES) if n.startswith(start) and n.endswith(".deb")), "")
+        try:
+            target, text = _list_of(host.path(ARCHIVES / archive))
+        except (SystemError, OSError) as e:
+            raise XenableError(
+                f"cannot find out which files of {name} are here: its archive is "
+                f"{'damaged' if archive else 'no longer in ' + str(ARCHIVES)}",
+                hint=f"cd {ARCHIVES} && sudo apt-get download {name}={version}, then run the command again",
+            ) from e
+        host.write(INFO / target, text.encode())
 
 
-def _list_of(archive: Path) -> str:
-    """The names in a package, as dpkg has them in its lists."""
+def _list_of(archive: Path) -> tuple[str, str]:
+    """How dpkg calls the list of a package's files, and what is in it. Errors: SystemError, OSError."""
     import apt_inst
+    import apt_pkg
 
+    package = apt_inst.DebFile(str(archive))
+    fields = apt_pkg.TagSection(package.control.extractdata("control"))
+    # Of such packages there may be one of each architecture (dpkg, lib/dpkg/db-ctrl-access.c).
+    ending = f":{fields['Architecture']}" if fields.get("Multi-Arch") == "same" else ""
     names: list[str] = []
-    apt_inst.DebFile(str(archive)).data.go(lambda member, _data: names.append(member.name))
-    return "".join(f"/{name.removeprefix('./').rstrip('/') or '.'}\n" for name in names)
+    package.data.go(lambda member, _data: names.append(member.name))
+    text = "".join(f"/{name.removeprefix('./').rstrip('/') or '.'}\n" for name in names)
+    return f"{fields['Package']}{ending}.list", text
 
 
 def tidy(host: Host) -> None:

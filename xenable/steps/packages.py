@@ -139,7 +139,7 @@ class InstallPackages(Step):
         from xenable.steps import transaction
 
         transaction.prepare_purge(host, progress)
-        restore_lists(host, [name for name, _ in saved["new"]])
+        restore_lists(host, [(name, version) for name, version in saved["new"]])
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
             foreign = _mark_purge(cache, saved)
             if foreign:

@@ -76,6 +76,8 @@ class FillSlot(Step):
             return
         snippet = data_file(SNIPPET).read_bytes()
         slot = free_slot(trial.environment(host))
+        # While it is replaced it may not be there; and Arm, which makes sure of what is on disk, has to act.
+        trial.call_off(host, slot)
         fill_slot(host, slot, snippet=snippet, deadline=self.deadline, hold=self.hold)
         host.write(KEEP, keep_text(host).encode())
 
@@ -85,7 +87,6 @@ class FillSlot(Step):
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         remove_slots(host)
-        host.clean(KEEP)
         host.remove(KEEP)
 
 

@@ -121,6 +121,7 @@ def bzimage(payload: bytes) -> bytes:
         (b"\x02\x21\x4c\x18..", "lz4"),
         (b"nonsense", ""),
     ],
+    ids=["gzip", "xz", "zstd", "lz4", "none"],
 )
 def test_compression_of_a_kernel(tmp_path: Path, payload: bytes, name: str) -> None:
     assert (
