@@ -259,8 +259,8 @@ SETTINGS: tuple[Setting, ...] = (
         key="guest-bridge-port",
         parse=_port,
         default="none",
-        help="Name of an Ethernet interface. The bridge is then made, of this interface, whenever the "
-        "machine runs under Xen; natively nothing changes.",
+        help="Name of an Ethernet interface. The bridge is then made, of this interface, in boots "
+        "under Xen from Xenable's slots; natively nothing changes.",
         metavar="NAME",
     ),
     Setting(

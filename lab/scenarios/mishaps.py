@@ -76,7 +76,7 @@ def run(lab: Lab) -> None:
             must("interrupted" in answer["reason"], f"status knows of it: {answer}")
             xenable(vm, "revert --yes")
             same(vm, before)
-        with step("after all that a conversion still begins"):
+        with step("after all that the machine is still ready for a conversion"):
             must(json.loads(xenable(vm, "check --json"))["ready"], "the machine is ready")
 
 

@@ -25,6 +25,9 @@ MOST_FILES = 100
 _SECRET = re.compile(r"(\s*)(wpa-\S+|wireless-\S+|\S*(?:passw|passphrase|psk|secret|token|key)\S*)\s", re.I)
 """A line of ifupdown's with a secret, or one of those among which secrets are."""
 
+_SECRET_KEY = re.compile(r"^(\s*[^\s=]*(?:passw|psk|secret|token|key)[^\s=]*)\s*=.*$", re.I | re.M)
+"""The same in a file of systemd's."""
+
 _PROFILE_SECTIONS = ("connection", "ethernet", "802-3-ethernet", "ipv4", "ipv6")
 
 
@@ -40,20 +43,22 @@ def probe_interface_config(
     name = interface.name
     match interface.manager:
         case "ifupdown":
-            word = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])")
+            # All of them: a mapping, or another bridge of that name, need not name the interface.
             for file, text in ifupdown.items():
-                if word.search(text):
-                    shown = hide_secrets(text) if _for_all(host, file) else ""
-                    yield InterfaceConfig(interface=name, file=file, text=shown)
+                shown = hide_secrets(text) if _for_all(host, file) else ""
+                yield InterfaceConfig(interface=name, file=_real(host, file), text=shown)
         case "networkd" | "netplan":
             state = host.text(f"/run/systemd/netif/links/{index}")
             files = network_files(host, state)
             if files:
                 texts = [host.text(file) for file in files]
+                # A drop-in may be empty, or /dev/null; the file itself is not.
+                seen = all(text or _for_all(host, file) for file, text in zip(files, texts, strict=True))
+                shown = "".join(f"{text.rstrip()}\n" for text in texts if text) if seen and texts[0] else ""
                 yield InterfaceConfig(
                     interface=name,
                     file=files[0],
-                    text="".join(f"{text.rstrip()}\n" for text in texts) if all(texts) else "",
+                    text=_SECRET_KEY.sub(rf"\1={REDACTED}", shown),
                     iaid=parse_iaid(host.text(f"/run/systemd/netif/leases/{index}")),
                 )
         case "networkmanager":
@@ -77,7 +82,9 @@ def ifupdown_files(host: Host) -> dict[str, str]:
             words = row.split()
             if words[:1] in (["source"], ["source-directory"]):
                 for pattern in words[1:]:
-                    waiting += _included(host, pattern, whole=words[0] == "source-directory")
+                    # From the folder of the file that says so: interfaces(5).
+                    named = str(PurePosixPath(path).parent / pattern)
+                    waiting += _included(host, named, whole=words[0] == "source-directory")
     return found
 
 
@@ -145,9 +152,8 @@ def hide_secrets(text: str) -> str:
     return "\n".join(shown)
 
 
-def _included(host: Host, pattern: str, *, whole: bool) -> list[str]:
-    """Files that a pattern names; whole: all of the folders that it names."""
-    path = pattern if pattern.startswith("/") else f"/etc/network/{pattern}"
+def _included(host: Host, path: str, *, whole: bool) -> list[str]:
+    """Files that an absolute pattern names; whole: all of the folders that it names."""
     folders = [""]
     parts = [part for part in path.split("/") if part]
     for part in parts:
@@ -169,6 +175,14 @@ def _included(host: Host, pattern: str, *, whole: bool) -> list[str]:
         for name in host.names(folder)
         if re.fullmatch(r"[A-Za-z0-9_-]+", name)
     ]
+
+
+def _real(host: Host, path: str) -> str:
+    """The file that a path leads to: nothing can be mounted over a link."""
+    try:
+        return str(host.resolve(path))
+    except XenableError:
+        return path
 
 
 def _for_all(host: Host, path: str) -> bool:

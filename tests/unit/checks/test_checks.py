@@ -607,8 +607,8 @@ CASES_OF_SETTINGS: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], .
         "network/bridge-port",
         {"network": configured("ifupdown", (INTERFACES, ""))},
         MADE,
-        f"{INTERFACES} can't be read.",
-        "Run the command as root.",
+        f"{INTERFACES} can't be read, or not by everybody",
+        "Run the command as root",
     ),
     (
         "network/bridge-port",

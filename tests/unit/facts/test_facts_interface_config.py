@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.factory import UPLINK
 from tests.tree import make_tree
 from xenable.facts.interface_config import (
+    _PROFILE_SECTIONS,
     hide_secrets,
     ifupdown_files,
     network_files,
@@ -36,7 +37,9 @@ def test_ifupdown_with_all_that_it_includes(tmp_path: Path) -> None:
     files = {
         "/etc/network/interfaces": "source interfaces.d/* \\\n  /etc/network/more/*.cfg\n"
         "source-directory /etc/network/dir\nauto enp0s3\nsource /nowhere\n",
-        "/etc/network/interfaces.d/a": "iface enp0s3 inet dhcp\n",
+        "/etc/network/interfaces.d/a": "iface enp0s3 inet dhcp\nsource sub/*\n",
+        "/etc/network/interfaces.d/sub/d": "mapping *\n",
+        "/etc/network/sub/d": "iface enp0s3 inet dhcp\n",
         "/etc/network/interfaces.d/.hidden": "iface enp0s3 inet dhcp\n",
         "/etc/network/more/b.cfg": "source /etc/network/interfaces\niface enp0s31 inet dhcp\n",
         "/etc/network/more/b.old": "iface enp0s3 inet dhcp\n",
@@ -44,11 +47,11 @@ def test_ifupdown_with_all_that_it_includes(tmp_path: Path) -> None:
         "/etc/network/dir/c.bak": "iface enp0s3 inet dhcp\n",
     }
     host = make_tree(tmp_path, files)
-    read = ("interfaces", "interfaces.d/a", "more/b.cfg", "dir/c_d-1")
+    read = ("interfaces", "interfaces.d/a", "more/b.cfg", "dir/c_d-1", "interfaces.d/sub/d")
     assert list(ifupdown_files(host)) == [f"/etc/network/{name}" for name in read]
     assert configs(host, "ifupdown") == [
         InterfaceConfig(interface="enp0s3", file=file, text=files[file])
-        for file in (f"/etc/network/{name}" for name in read if name != "more/b.cfg")
+        for file in (f"/etc/network/{name}" for name in read)
     ]
     assert configs(host, "ifupdown", kind="wireless") == configs(host, "") == []
 
@@ -57,6 +60,24 @@ def test_what_not_everybody_may_read_is_not_shown(tmp_path: Path) -> None:
     host = make_tree(tmp_path, {"/etc/network/interfaces": "iface enp0s3 inet dhcp\n"})
     host.path("/etc/network/interfaces").chmod(0o640)
     assert [c.text for c in configs(host, "ifupdown")] == [""]
+
+
+def test_the_file_behind_a_link_is_the_one_that_counts(tmp_path: Path) -> None:
+    host = make_tree(tmp_path, {"/etc/network/real": "iface enp0s3 inet dhcp\n"})
+    host.path("/etc/network/interfaces").symlink_to("real")
+    assert [c.file for c in configs(host, "ifupdown")] == ["/etc/network/real"]
+
+
+def test_an_empty_drop_in_counts_and_a_secret_is_hidden(tmp_path: Path) -> None:
+    file = "/etc/systemd/network/a.network"
+    drop_in = f"{file}.d/b.conf"
+    state = f"NETWORK_FILE={file}\nNETWORK_FILE_DROPINS={drop_in}\n"
+    text = "[Network]\nIPv6StableSecretAddress = 2001:db8::1\nDNS=192.0.2.1\n"
+    host = make_tree(tmp_path, {file: text, drop_in: "", "/run/systemd/netif/links/2": state})
+    shown = "[Network]\nIPv6StableSecretAddress=REDACTED\nDNS=192.0.2.1\n"
+    assert [c.text for c in configs(host, "networkd")] == [shown]
+    host.path(drop_in).chmod(0o600)
+    assert [c.text for c in configs(host, "networkd")] == [""]
 
 
 def test_secrets_are_taken_out() -> None:
@@ -178,4 +199,7 @@ def test_it_is_a_part_of_the_network(tmp_path: Path) -> None:
 def test_any_text_is_taken(text: str) -> None:
     hide_secrets(text)
     parse_iaid(text)
-    assert parse_profile(parse_profile(text)) == parse_profile(text) or "[" in text
+    section = ""
+    for line in parse_profile(text).splitlines():
+        section = line[1:].partition("]")[0] if line.startswith("[") else section
+        assert line.startswith("[") or section in _PROFILE_SECTIONS

@@ -154,6 +154,7 @@ OTHER = "/etc/network/interfaces.d/other"
         (UP + "    wpa-psk REDACTED\n", "`wpa-psk REDACTED`"),
         (UP + "    bridge_ports none\n", "`bridge_ports none`"),
         (UP + "    mtu big\n", "`mtu big`"),
+        (UP + "    up ethtool -K $IFACE tso off\n", "can't be carried over to a bridge"),
         (UP + "    up ethtool -K enp0s3 \\\n  tso off\n", "names enp0s3 where a bridge would change"),
         (UP + "    up brctl addbr br0\n", "names br0 where a bridge would change"),
         (UP + "iface enp0s3 inet6 v4tunnel\n", "`iface enp0s3 inet6 v4tunnel`"),

@@ -66,7 +66,10 @@ def one_text(configs: tuple[InterfaceConfig, ...]) -> InterfaceConfig:
 def readable(config: InterfaceConfig) -> None:
     """Errors: Unfit for a text that can't be copied as it is."""
     if not config.text:
-        raise Unfit(f"{config.file} can't be read", hint="run the command as root")
+        raise Unfit(
+            f"{config.file} can't be read, or not by everybody, so that a copy could spread a secret",
+            hint="run the command as root; if there is no secret in it, `chmod o+r` lets it be copied",
+        )
     if "\ufffd" in config.text or "\0" in config.text:
         raise Unfit(f"{config.file} is not UTF-8 text")
 

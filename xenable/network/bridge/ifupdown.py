@@ -64,7 +64,7 @@ class _Seen:
 
 
 def make(configs: tuple[InterfaceConfig, ...], port: str, bridge: str) -> Made:
-    """configs: every file of ifupdown that has the port's name in it. Errors: Unfit."""
+    """configs: every file of ifupdown. Errors: Unfit."""
     for config in configs:
         readable(config)
     lines = {c.file: tuple(_lines(c)) for c in configs}
@@ -170,6 +170,9 @@ def _option(file: str, line: _Line, port: str, bridge: str, seen: _Seen) -> None
     if key not in OPTIONS and not key.startswith("dns-"):
         raise _not_understood(file, line)
     _names_neither(file, line, port, bridge)
+    if any(mentions("IFACE", word) for word in line.words):
+        # In a command it is the interface of the stanza, which a setting of the card is not for.
+        raise _not_understood(file, line)
     if key == "mtu":
         value = "".join(line.words[1:])
         if not MTU.fullmatch(value):

@@ -42,7 +42,7 @@ NETWORK_KEYS = frozenset(
         *("DNSOverTLS", "DNSSEC", "DNSSECNegativeTrustAnchors", "LLMNR", "MulticastDNS", "LLDP", "EmitLLDP"),
         *("LinkLocalAddressing", "IPv4LLRoute", "IPv4LLStartAddress", "DefaultRouteOnDevice"),
         *("IPv6AcceptRA", "IPv6PrivacyExtensions", "IPv6DuplicateAddressDetection", "IPv6HopLimit"),
-        *("IPv6LinkLocalAddressGenerationMode", "IPv6StableSecretAddress", "IPv6MTUBytes"),
+        *("IPv6LinkLocalAddressGenerationMode", "IPv6MTUBytes"),
         *("IPForward", "IPv4Forwarding", "IPv6Forwarding", "IPv4ReversePathFilter", "IPv4AcceptLocal"),
         *("KeepConfiguration", "ConfigureWithoutCarrier", "IgnoreCarrierLoss"),
     )
