@@ -162,7 +162,7 @@ def generators(lab: Lab, base: Path) -> tuple[Figure, ...]:
 
 
 def commands(lab: Lab) -> tuple[Figure, ...]:
-    """What a person waits for at each call, on this machine; beside it what apt, or Python, takes for itself."""
+    """What a person waits for at each call, on this machine; beside it what apt or Python takes."""
     with step("a look at this machine, and a help text"):
         python = timed(["/usr/bin/python3", "-c", "pass"])
         apt = timed(["apt-cache", "policy", "xen-system-amd64"])
