@@ -22,6 +22,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(argv: Sequence[str] | None = None) -> None:
     """Run and exit: raises SystemExit, and nothing else."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # It was closed by whoever started this: `xenable status >&-`.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
         code = run(words)
     except BrokenPipeError:
@@ -42,6 +46,10 @@ def run(words: Sequence[str]) -> int:
     except XenableError as e:
         return complain(words, e.message, e.hint, e.status)
     except click.UsageError as e:
+        # No command at all: click 8.2 makes its help such an error, 8.1 prints it and ends well.
+        if type(e).__name__ == "NoArgsIsHelpError":
+            sys.stdout.write(f"{e.format_message()}\n")
+            return 0
         path = e.ctx.command_path if e.ctx else "xenable"
         message = e.format_message().strip()
         if isinstance(e, click.NoSuchOption) and e.possibilities:

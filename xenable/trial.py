@@ -343,7 +343,7 @@ def confirm(host: Host) -> TrialStatus:
     if now.state is not Status.TRYING:
         raise XenableError(
             f"cannot confirm: this is no trial boot (the state is {now.state.value})",
-            hint="`xenable apply --reboot` starts one",
+            hint="`xenable apply --no-auto-confirm --reboot` starts one that waits for it",
         )
     lacking = health.missing(host, health.read_before(host), confirmed=False)
     if lacking:

@@ -13,7 +13,10 @@ from xenable.checks.base import Rule
 def reference(rules: Iterable[Rule] = RULES) -> str:
     """All ids in the order of the checks, as Markdown."""
     rows = ["| id | severity | what it means | what to do |", "| --- | --- | --- | --- |"]
-    rows += [f"| `{r.id}` | {r.severity} | **{r.title}.** {r.why} | {r.remedy} |" for r in rules]
+    for r in rules:
+        # A | would end the cell, even in code.
+        text = f"**{r.title}.** {r.why}".replace("|", "\\|"), r.remedy.replace("|", "\\|")
+        rows.append(f"| `{r.id}` | {r.severity} | {text[0]} | {text[1]} |")
     return "\n".join(rows) + "\n"
 
 

@@ -53,8 +53,17 @@ UNKNOWN = Rule(
     why="If it runs out, what was done so far has to be reverted.",
     remedy="Look with `df -h / /boot`. About 1 GiB on / and 300 MiB on /boot are plenty.",
 )
+ENCRYPTED = Rule(
+    id="storage/encrypted",
+    severity=Severity.WARNING,
+    title="The root file system is encrypted",
+    why="Whoever unlocks it at a boot has to do so in the trial too: the initrd waits, and the time limit "
+    "runs. After a reset the native system waits in the same way.",
+    remedy="If a person unlocks it, be there for the trial and for the reset that may follow; "
+    "`trial-seconds` can be raised to 3600.",
+)
 
-RULES = (NOT_FOUND, READ_ONLY, BOOT_SPACE, ROOT_SPACE, ESP_SPACE, UNKNOWN)
+RULES = (NOT_FOUND, READ_ONLY, BOOT_SPACE, ROOT_SPACE, ESP_SPACE, UNKNOWN, ENCRYPTED)
 
 SLOTS = 2
 XEN_FILES = 34
@@ -79,6 +88,8 @@ def check_storage(facts: Facts, config: Config) -> Iterator[Finding]:
                 f"Find out why with `dmesg | grep -i remount`, "
                 f"then run `mount -o remount,rw {fs.mount_point}`.",
             )
+    if s.root is not None and "crypt" in s.root.stack:
+        yield ENCRYPTED.found(f"/ ({s.root.source}) is on an encrypted device.")
 
 
 def check_space(facts: Facts, config: Config) -> Iterator[Finding]:

@@ -26,7 +26,8 @@ from xenable.errors import Exit, XenableError
 from xenable.host import Host
 from xenable.model import Severity
 
-QUESTION = "Turn this machine into a Xen dom0?"
+QUESTION = "Turn this machine into a Xen dom0"
+AGAIN = "Finish the conversion, or start another trial"
 TRIAL_SETTINGS = ("trial-seconds", "auto-confirm")
 MATTERS = (Severity.BLOCKER, Severity.OVERRIDABLE, Severity.WARNING)
 
@@ -51,15 +52,16 @@ def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, .
     config = config_for(host, options)
     if begun(host):
         _refuse_new_terms(overrides, options)
-        _resume(host, config, yes)
+        _resume(host, config, yes, then_reboot)
     else:
-        _convert(host, config, accepted, yes)
+        _convert(host, config, accepted, yes, then_reboot)
     _tell(host, as_json)
     if then_reboot:
         reboot(host)
 
 
-def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) -> None:
+def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, then_reboot: bool) -> None:
+    from xenable.checks.memory import dom0_memory
     from xenable.convert import prepare, start
     from xenable.plan import make_plan
     from xenable.ui.findings import render_findings
@@ -79,7 +81,13 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool) ->
     titles = [step.title() for step in steps]
     summary = [*render_packages(facts.packages, width), *render_titles(titles, width), BLANK]
     show(summary, sys.stderr)
-    need_consent(QUESTION, yes)
+    memory = dom0_memory(facts, config)
+    end = "then Xen becomes the default" if config.auto_confirm else "and to hear `xenable confirm`"
+    note(
+        f"dom0 gets {memory} MiB of memory; in its trial it has {config.trial_seconds} s "
+        f"to show that all is back, {end}; else the machine resets to the native system"
+    )
+    need_consent(_question(QUESTION, then_reboot), yes)
     with working() as listener:
         start(host, steps, accepted, listener)
 
@@ -95,11 +103,15 @@ def _refuse_new_terms(overrides: tuple[str, ...], options: dict[str, Any]) -> No
         )
 
 
-def _resume(host: Host, config: Config, yes: bool) -> None:
+def _question(text: str, then_reboot: bool) -> str:
+    return f"{text}, and reboot at once?" if then_reboot else f"{text}?"
+
+
+def _resume(host: Host, config: Config, yes: bool, then_reboot: bool) -> None:
     from xenable.convert import resume
 
     note("a conversion is on this machine already: this finishes it, or starts another trial")
-    need_consent(QUESTION, yes)
+    need_consent(_question(AGAIN, then_reboot), yes)
     with working() as listener:
         resume(host, config, listener)
 

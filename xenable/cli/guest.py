@@ -169,7 +169,8 @@ def _key(host: Host, file: str) -> str:
 @json_option
 def list_command(as_json: bool) -> None:
     """Every guest: state, memory, processors and their time, time since the start, disk (used and whole) and
-    address. Guests that others made are in it too. Changes nothing."""
+    address. Guests that others made are in it too. With root rights it first takes back what is left of a
+    creation that was cut off."""
     from xenable.guests.listing import rows
     from xenable.ui.document import print_document
     from xenable.ui.guests import guests_document, render_guests

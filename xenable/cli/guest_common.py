@@ -32,14 +32,18 @@ name_argument = click.argument("name", metavar="NAME", callback=_name_there)
 """Of a guest that is there; it becomes a part of paths."""
 
 
-def prepare(verb: str) -> Host:
-    """The machine, for a command that changes a guest: what dead creations left is taken back first."""
+def prepare(verb: str, command: str = "") -> Host:
+    """The machine, for a command that changes a guest: what dead creations left is taken back first.
+
+    command: of `xenable guest`, where it is not the first word of what it does.
+    """
     from xenable.guests import images
     from xenable.guests.claims import sweep
 
     if os.geteuid() != 0:
         raise XenableError(
-            f"cannot {verb}: root rights are needed", hint=f"sudo xenable guest {verb.split()[0]} …"
+            f"cannot {verb}: root rights are needed",
+            hint=f"sudo xenable guest {command or verb.split()[0]} …",
         )
     host = Host()
     for name in sweep(host):

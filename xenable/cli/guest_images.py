@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -11,7 +10,6 @@ import click
 from xenable.cli import CONTEXT
 from xenable.cli.common import json_option
 from xenable.cli.guest_common import guest_storage, prepare, reporter, tell, word
-from xenable.errors import XenableError
 from xenable.host import Host
 
 
@@ -56,7 +54,7 @@ def _build(as_json: bool, codename: str, mirror: str) -> None:
     from xenable.guests.images import base_of
     from xenable.ui.progress import progress
 
-    host = prepare("images --build")
+    host = prepare("build an image", "images --build")
     release = word("--build", codename, words.release)
     archive = word("--mirror", mirror, words.mirror) if mirror else ""
     there = base_of(host, release.codename)
@@ -76,10 +74,6 @@ def _build(as_json: bool, codename: str, mirror: str) -> None:
 def _remove(as_json: bool, name: str) -> None:
     from xenable.guests.lifecycle import remove_image
 
-    if os.geteuid() != 0:
-        raise XenableError(
-            "cannot remove an image: root rights are needed", hint="sudo xenable guest images --remove NAME"
-        )
-    host = prepare("remove an image")
+    host = prepare("remove an image", "images --remove")
     remove_image(host, guest_storage(host), name)
     tell(as_json, "removed", name, f"the image {name} is gone; the next guest of its release makes it anew")

@@ -24,7 +24,7 @@ from xenable.host import Host
 if TYPE_CHECKING:
     from xenable.engine import Listener
 
-QUESTION = "Turn this machine back into what it was?"
+QUESTION = "Turn this machine back into what it was"
 
 
 @click.command()
@@ -61,7 +61,7 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
                 hint="undo these changes, or give --force to lose them",
             )
         guests = _guests(host, remove_guests)
-        need_consent(_question(guests), yes)
+        need_consent(_question(guests, then_reboot), yes)
         with working() as listener:
             if remove_guests:
                 _remove_guests(host, listener)
@@ -77,14 +77,15 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
         done = "the rest of the machine is as it was" if left else "the machine is as it was"
         note(done if result == "reverted" else "there is nothing to revert")
         show_status(now)
-    if then_reboot:
+    if then_reboot and result == "reverted":
         reboot(host)
 
 
-def _question(guests: tuple[str, ...]) -> str:
+def _question(guests: tuple[str, ...], then_reboot: bool) -> str:
+    end = ", and reboot at once?" if then_reboot else "?"
     if not guests:
-        return QUESTION
-    return f"Remove {', '.join(guests)} with all that is on their disks, and t{QUESTION[1:]}"
+        return QUESTION + end
+    return f"Remove {', '.join(guests)} with all that is on their disks, and t{QUESTION[1:]}{end}"
 
 
 def _guests(host: Host, remove: bool) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ LOCKS = (
 )
 
 XEN_PACKAGE = re.compile(
-    r"(xen-(system|hypervisor|utils|doc|tools)|libxen|xenstore-utils|qemu-system-xen|grub-xen)\b.*"
+    r"(xen-(system|hypervisor|utils|doc)|libxen|xenstore-utils|qemu-system-xen|grub-xen)\b.*"
 )
 
 CLEAN_STATES = ("installed", "config-files", "not-installed")

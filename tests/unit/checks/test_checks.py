@@ -353,6 +353,12 @@ CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "mount -o remount,rw /",
     ),
     (
+        "storage/encrypted",
+        {"storage": {"root": replace(ROOT, stack=("crypt", "part", "disk"))}},
+        "/ (/dev/vda2) is on an encrypted device.",
+        "be there for the trial",
+    ),
+    (
         "storage/boot-space",
         {"storage": {"boot": replace(BOOT, free=31)}},
         "/boot has 31 MiB free; 194 MiB are needed: 2 × the initrd's 48 + 34 for Xen + "

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -295,6 +296,8 @@ def test_apply_asks_once(
     assert run(["apply"]) == (Exit.DONE if calls else Exit.FAILED)
     streams = capsys.readouterr()
     assert streams.err.count("Turn this machine into a Xen dom0? [y/N]") == 1
+    said = " ".join(streams.err.split())
+    assert re.search(r"dom0 gets \d+ MiB of memory; in its trial it has 600 s .*, then Xen becomes", said)
     assert ("without your consent: nothing was changed" in streams.err) is not bool(calls)
     assert machine.calls == calls
 
@@ -347,7 +350,7 @@ def test_revert(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_revert_of_nothing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["revert", "--json"]) == Exit.DONE
+    assert run(["revert", "--json", "--reboot"]) == Exit.DONE
     assert document(capsys)["result"] == "nothing-to-revert"
     assert machine.calls == []
 
