@@ -137,7 +137,7 @@ def _install(
 def _touched(
     cache: apt_pkg.Cache, depcache: apt_pkg.DepCache, roots: Sequence[apt_pkg.Version]
 ) -> Iterable[apt_pkg.Package]:
-    """The packages that the simulation changes, and perhaps others."""
+    """The packages that the simulation changes."""
     found: dict[tuple[str, str], apt_pkg.Package] = {}
     todo = list(roots)
     for version in todo:
@@ -149,10 +149,11 @@ def _touched(
         for kind in ("PreDepends", "Depends"):
             for alternatives in version.depends_list.get(kind, []):
                 todo.extend(target for one in alternatives for target in one.all_targets())
-    # A look at every package of the archive takes a hundred times as long: only where the walk missed one.
+    # A look at every package of the archive takes a hundred times as long: only where the walk missed one,
+    # such as one that is upgraded along with what it needs.
     if depcache.del_count == 0 and depcache.inst_count == len(found):
         return found.values()
-    return cache.packages
+    return [package for package in cache.packages if not depcache.marked_keep(package)]
 
 
 def _recommended(
