@@ -15,8 +15,8 @@ def reference(rules: Iterable[Rule] = RULES) -> str:
     rows = ["| id | severity | what it means | what to do |", "| --- | --- | --- | --- |"]
     for r in rules:
         # A | would end the cell, even in code.
-        text = f"**{r.title}.** {r.why}".replace("|", "\\|"), r.remedy.replace("|", "\\|")
-        rows.append(f"| `{r.id}` | {r.severity} | {text[0]} | {text[1]} |")
+        cells = (f"`{r.id}`", str(r.severity), f"**{r.title}.** {r.why}", r.remedy)
+        rows.append(" | ".join(("", *(cell.replace("|", r"\|") for cell in cells), "")).strip())
     return "\n".join(rows) + "\n"
 
 

@@ -18,6 +18,7 @@ from xenable.cli.common import (
     reboot,
     show_status,
     step_states,
+    with_reboot,
     working,
 )
 from xenable.cli.settings import config_for, setting_options
@@ -26,8 +27,8 @@ from xenable.errors import Exit, XenableError
 from xenable.host import Host
 from xenable.model import Severity
 
-QUESTION = "Turn this machine into a Xen dom0"
-AGAIN = "Finish the conversion, or start another trial"
+QUESTION = "Turn this machine into a Xen dom0?"
+AGAIN = "Finish the conversion, or start another trial?"
 TRIAL_SETTINGS = ("trial-seconds", "auto-confirm")
 MATTERS = (Severity.BLOCKER, Severity.OVERRIDABLE, Severity.WARNING)
 
@@ -87,7 +88,7 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, th
         f"dom0 gets {memory} MiB of memory; in its trial it has {config.trial_seconds} s "
         f"to show that all is back, {end}; else the machine resets to the native system"
     )
-    need_consent(_question(QUESTION, then_reboot), yes)
+    need_consent(with_reboot(QUESTION, then_reboot), yes)
     with working() as listener:
         start(host, steps, accepted, listener)
 
@@ -103,15 +104,11 @@ def _refuse_new_terms(overrides: tuple[str, ...], options: dict[str, Any]) -> No
         )
 
 
-def _question(text: str, then_reboot: bool) -> str:
-    return f"{text}, and reboot at once?" if then_reboot else f"{text}?"
-
-
 def _resume(host: Host, config: Config, yes: bool, then_reboot: bool) -> None:
     from xenable.convert import resume
 
     note("a conversion is on this machine already: this finishes it, or starts another trial")
-    need_consent(_question(AGAIN, then_reboot), yes)
+    need_consent(with_reboot(AGAIN, then_reboot), yes)
     with working() as listener:
         resume(host, config, listener)
 

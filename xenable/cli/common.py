@@ -73,6 +73,11 @@ def accept_overrides(overrides: Sequence[str]) -> frozenset[str]:
     return accepted
 
 
+def with_reboot(question: str, then_reboot: bool) -> str:
+    """A question that says so where the machine reboots after a yes."""
+    return f"{question.removesuffix('?')}, and reboot at once?" if then_reboot else question
+
+
 def need_consent(question: str, yes: bool) -> None:
     """Ask once, unless --yes answered. Errors: XenableError without a yes, or without a terminal."""
     if yes:

@@ -16,6 +16,7 @@ from xenable.cli.common import (
     reboot,
     show_status,
     step_states,
+    with_reboot,
     working,
 )
 from xenable.errors import XenableError
@@ -24,7 +25,7 @@ from xenable.host import Host
 if TYPE_CHECKING:
     from xenable.engine import Listener
 
-QUESTION = "Turn this machine back into what it was"
+QUESTION = "Turn this machine back into what it was?"
 
 
 @click.command()
@@ -61,7 +62,7 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
                 hint="undo these changes, or give --force to lose them",
             )
         guests = _guests(host, remove_guests)
-        need_consent(_question(guests, then_reboot), yes)
+        need_consent(with_reboot(_question(guests), then_reboot), yes)
         with working() as listener:
             if remove_guests:
                 _remove_guests(host, listener)
@@ -81,11 +82,10 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
         reboot(host)
 
 
-def _question(guests: tuple[str, ...], then_reboot: bool) -> str:
-    end = ", and reboot at once?" if then_reboot else "?"
+def _question(guests: tuple[str, ...]) -> str:
     if not guests:
-        return QUESTION + end
-    return f"Remove {', '.join(guests)} with all that is on their disks, and t{QUESTION[1:]}{end}"
+        return QUESTION
+    return f"Remove {', '.join(guests)} with all that is on their disks, and t{QUESTION[1:]}"
 
 
 def _guests(host: Host, remove: bool) -> tuple[str, ...]:

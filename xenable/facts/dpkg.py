@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from xenable.host import Host
 
-STATUS = "/var/lib/dpkg/status"
-INFO = "/var/lib/dpkg/info"
+STATUS = Path("/var/lib/dpkg/status")
+INFO = Path("/var/lib/dpkg/info")
 
 _FIELD = re.compile(r"^(Package|Status|Version|Architecture): (.*)$", re.MULTILINE)
 
@@ -63,13 +64,15 @@ def installed(known: Mapping[str, Known], name: str) -> bool:
     return name in known and known[name].installed
 
 
+def file_lists(host: Host, name: str) -> tuple[str, ...]:
+    """Names in INFO of the lists of a package's files: one, or one of each architecture."""
+    form = re.compile(rf"{re.escape(name)}(:[\w-]+)?\.list")
+    return tuple(found for found in host.names(INFO) if form.fullmatch(found))
+
+
 def owner(host: Host, path: str, prefix: str) -> str:
     """The package that owns a path, among those whose names begin with prefix; empty when none does."""
     for name in host.names(INFO):
-        if (
-            name.startswith(prefix)
-            and name.endswith(".list")
-            and path in host.text(f"{INFO}/{name}").split("\n")
-        ):
+        if name.startswith(prefix) and name.endswith(".list") and path in host.text(INFO / name).split("\n"):
             return name.removesuffix(".list").partition(":")[0]
     return ""

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xenable.errors import XenableError
+from xenable.facts.dpkg import INFO, STATUS, file_lists
 from xenable.host import Host
 from xenable.model import Obstacle
 from xenable.steps import snapshot
 from xenable.steps.options import MARK
 
-STATUS = Path("/var/lib/dpkg/status")
-INFO = Path("/var/lib/dpkg/info")
 UCF = Path("/var/lib/ucf")
 ARCHIVES = Path("/var/cache/apt/archives")
 
@@ -45,9 +44,8 @@ def listed_files(host: Host, packages: Collection[str]) -> tuple[str, ...]:
     paths = {file.path for file in _of_dpkg(host, packages)}
     for package in packages:
         name = package.partition(":")[0]
-        for list_name in host.names(INFO):
-            if list_name == f"{name}.list" or re.fullmatch(rf"{re.escape(name)}:[\w-]+\.list", list_name):
-                paths |= set(host.text(INFO / list_name).splitlines())
+        for list_name in file_lists(host, name):
+            paths |= set(host.text(INFO / list_name).splitlines())
     return tuple(sorted(p for p in paths if p and not host.is_dir(p)))
 
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 
 from xenable.errors import XenableError
-from xenable.facts.dpkg import read_status
+from xenable.facts.dpkg import INFO, file_lists, read_status
 from xenable.host import Host
-from xenable.steps.conffiles import ARCHIVES, INFO
+from xenable.steps.conffiles import ARCHIVES
 
 SCRATCH = Path("/var/lib/dpkg/tmp.ci")
 """Control files of the package that dpkg unpacks."""
@@ -28,7 +27,7 @@ def restore_lists(host: Host, packages: Collection[tuple[str, str]]) -> None:
         name = package.partition(":")[0]
         if name not in known or known[name].state != "half-installed":
             continue
-        if any(re.fullmatch(rf"{re.escape(name)}(:[\w-]+)?\.list", n) for n in host.names(INFO)):
+        if file_lists(host, name):
             continue
         start = f"{name}_{version.replace(':', '%3a')}_"
         archive = next((n for n in host.names(ARCHIVES) if n.startswith(start) and n.endswith(".deb")), "")

@@ -112,7 +112,8 @@ class InstallPackages(Step):
         automatic = sorted(_automatic(host.text(MARKS)) & set(self._wanted))
         if automatic:
             host.run(["apt-mark", "manual", *automatic])
-        missing = [name for name in self._wanted if name not in _installed(host)]
+        installed = _installed(host)
+        missing = [name for name in self._wanted if name not in installed]
         if missing:
             raise XenableError(
                 f"cannot install {', '.join(missing)}: dpkg left it unfinished", hint=transaction.BROKEN_HINT
