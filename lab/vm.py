@@ -21,6 +21,9 @@ from lab.ssh import Result
 
 BOOT_TIMEOUT = 400.0
 COMMAND_TIMEOUT = 300.0
+SSHD_STARTED = re.compile(r"Started [^\n]*Secure Shell server")
+ASK_ANYWAY = 20.0
+"""Seconds after which a machine is asked over ssh though its serial port has not said that sshd runs."""
 
 
 class VM:
@@ -156,19 +159,20 @@ class VM:
 
     def wait_new_boot(self, old_boot_id: str, timeout: float = BOOT_TIMEOUT) -> str:
         """Wait until the machine answers with another boot id than the old one, and return the new one."""
-        deadline = time.monotonic() + timeout
+        since = len(self.serial())
+        asked = time.monotonic()
+        deadline = asked + timeout
         while time.monotonic() < deadline:
             if not self.running():
                 raise ScenarioFailed("the machine went off instead of answering over ssh")
-            if shell.answers(self.port):
-                shell.close_kept(self.door())
-                command = "cat /proc/sys/kernel/random/boot_id"
-                # A machine on its way down may well take the question and never answer it.
-                with suppress(ScenarioFailed):
-                    result = shell.call(self.door(), "root", command, timeout=60)[1]
-                    if result.code == 0 and result.stdout.strip() != old_boot_id:
-                        # This connection is kept: a login costs an emulated processor seconds.
-                        return result.stdout.strip()
+            # Each question makes sshd fork and exec: seconds of a machine that is busy booting or leaving.
+            started = SSHD_STARTED.search(self.serial(), since) is not None
+            if started or time.monotonic() - asked > ASK_ANYWAY:
+                asked = time.monotonic()
+                boot_id = self._ask_boot_id()
+                if boot_id not in ("", old_boot_id):
+                    # This connection is kept: a login costs an emulated processor seconds.
+                    return boot_id
                 shell.close_kept(self.door())
             time.sleep(1)
         raise ScenarioFailed(f"the machine does not answer over ssh within {timeout:.0f} s of a new boot")
@@ -226,6 +230,18 @@ class VM:
         return found
 
     # What the above is made of
+
+    def _ask_boot_id(self) -> str:
+        """The id of the boot that answers over ssh now; empty when none does."""
+        if not shell.answers(self.port):
+            return ""
+        shell.close_kept(self.door())
+        # A machine on its way down may well take the question and never answer it.
+        with suppress(ScenarioFailed):
+            command = "cat /proc/sys/kernel/random/boot_id"
+            result = shell.call(self.door(), "root", command, timeout=60)[1]
+            return result.stdout.strip() if result.code == 0 else ""
+        return ""
 
     def spec(self) -> qemu.Spec:
         """How QEMU is started for this machine."""

@@ -93,8 +93,30 @@ def test_package_scripts_do_not_make_the_menu() -> None:
         build("helper")
         publish()
         STEP.do(HOST, STEP.save(HOST), tell)
-        assert Path("/srv/found").read_text().endswith("/hold/update-grub\n")
+        assert Path("/srv/found").read_text().endswith("/hold/menu/update-grub\n")
         assert "held back" in Path("/srv/said").read_text()
+
+    inside(work)
+
+
+def test_systemd_reads_its_units_once_when_packages_have_gone() -> None:
+    """Each script asks for a reload, which can take seconds; all else reaches the real systemctl."""
+    script = "systemctl --system daemon-reload; systemctl disable --quiet tool.service"
+
+    def work() -> None:
+        build("tool", scripts={"prerm": f"echo going >>/srv/said; {script}", "postrm": script})
+        build("helper")
+        publish()
+        real = Path("/usr/bin/systemctl")
+        real.write_text('#!/bin/sh\necho "$@" >>/srv/said\n')
+        Path("/run/systemd/system").mkdir(parents=True)
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        Path("/srv/said").unlink(missing_ok=True)
+        STEP.undo(HOST, saved, tell)
+        said = Path("/srv/said").read_text().splitlines()
+        assert said[:2] == ["going", "disable --quiet tool.service"], said
+        assert said[-1] == "daemon-reload" and said.count("daemon-reload") == 1, said
 
     inside(work)
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from apt.package import Package
 
 MARKS = Path("/var/lib/apt/extended_states")
+BOOTED = Path("/run/systemd/system")
+"""Where it exists, systemd is PID 1: sd_booted(3)."""
+
 MEBIBYTE = 1 << 20
 
 
@@ -108,7 +111,7 @@ class InstallPackages(Step):
             if cache.get_changes():
                 _check_space(host, cache)
                 transaction.download(cache, progress)
-                transaction.commit(host, cache, progress, hold_menu=True)
+                transaction.commit(host, cache, progress, held=(transaction.HELD_MENU,))
         automatic = sorted(_automatic(host.text(MARKS)) & set(self._wanted))
         if automatic:
             host.run(["apt-mark", "manual", *automatic])
@@ -151,7 +154,12 @@ class InstallPackages(Step):
             if cache.get_changes():
                 # A menu that still names a kernel which is gone must not outlive the kernel.
                 kernels = any(name.startswith("linux-image") for name, _ in saved["new"])
-                transaction.commit(host, cache, progress, hold_menu=not kernels)
+                menu = () if kernels else (transaction.HELD_MENU,)
+                try:
+                    transaction.commit(host, cache, progress, held=(*menu, transaction.HELD_RELOADS))
+                finally:
+                    if host.exists(BOOTED):
+                        host.run(["systemctl", "daemon-reload"], check=False)
             tidy(host)
         forget_wishes(host, [name for name, _ in saved["new"]])
         _restore_configuration(host, saved)

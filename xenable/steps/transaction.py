@@ -30,8 +30,11 @@ LOCKS = (
     Path("/var/lib/dpkg/lock"),
     Path("/var/cache/apt/archives/lock"),
 )
-HOLD = "hold/update-grub"
+HELD_MENU = "hold/menu/update-grub"
 """Stands in for update-grub while packages come and go."""
+
+HELD_RELOADS = "hold/reload/systemctl"
+"""Stands in for systemctl while packages go: it leaves out the reloads."""
 
 LOCK_PATIENCE = 60.0
 """Seconds to wait for another package manager."""
@@ -175,15 +178,16 @@ def download(cache: apt.cache.Cache, progress: Progress) -> None:
         ) from e
 
 
-def commit(host: Host, cache: apt.cache.Cache, progress: Progress, *, hold_menu: bool) -> None:
+def commit(host: Host, cache: apt.cache.Cache, progress: Progress, *, held: tuple[str, ...]) -> None:
     """Do what is marked and downloaded, in one transaction. Errors: XenableError.
 
-    hold_menu keeps package scripts from running update-grub: whoever asks for it makes the menu later.
+    held: what stands in for commands of package scripts, HELD_MENU or HELD_RELOADS: whoever asks for it
+    does what was left out when all packages have come or gone.
     """
     host.make_folder(LOG.parent)
     host.append(LOG, time.strftime("== %Y-%m-%d %H:%M:%S\n").encode())
     before = len(host.read(LOG))
-    work = _Work(progress, host.path(LOG), hold_menu)
+    work = _Work(progress, host.path(LOG), held)
     try:
         cache.commit(apt.progress.base.AcquireProgress(), work)
     except (SystemError, OSError, apt.cache.FetchFailedException) as e:
@@ -219,14 +223,14 @@ class _Download(apt.progress.base.AcquireProgress):
 class _Work(apt.progress.base.InstallProgress):
     """Runs dpkg in a child whose output goes to our log, and passes on how far it is."""
 
-    def __init__(self, progress: Progress, log: Path, hold_menu: bool) -> None:
+    def __init__(self, progress: Progress, log: Path, held: tuple[str, ...]) -> None:
         super().__init__()
         self._tell = progress
         self._log = log
         self._environment = {**ENVIRONMENT, **NEVER_ASK}
-        path = ENVIRONMENT["PATH"]
         # apt sets dpkg's PATH from here, whatever the environment has (apt.conf(5)).
-        apt_pkg.config.set("DPkg::Path", f"{data_file(HOLD).parent}:{path}" if hold_menu else path)
+        path = ":".join([*(str(data_file(name).parent) for name in held), ENVIRONMENT["PATH"]])
+        apt_pkg.config.set("DPkg::Path", path)
         self._unread = b""
         self._percent = 0.0
         self.errors: list[str] = []
