@@ -276,6 +276,9 @@ SETTINGS: tuple[Setting, ...] = (
 OPTIONS = tuple(setting for setting in SETTINGS if setting.option)
 """Those that the command line has too."""
 
+TRIAL_SETTINGS = ("trial-seconds", "auto-confirm")
+"""Those that may be others in each trial."""
+
 
 def load_config(host: Host, overrides: Mapping[str, str] | None = None) -> Config:
     """Defaults, then the file, then overrides (key to text, from the command line).
@@ -293,6 +296,12 @@ def load_config(host: Host, overrides: Mapping[str, str] | None = None) -> Confi
         except ValueError as e:
             raise XenableError(f"cannot use --{key} {text!r}: {e}", hint=option.help) from e
     return Config(**values)
+
+
+def lasting(host: Host) -> dict[str, str]:
+    """What the file says, key to text, of the settings that a conversion keeps for as long as it lasts."""
+    fixed = [s.key for s in OPTIONS if s.key not in TRIAL_SETTINGS]
+    return {key: str(value) for key, value in _read_file(host).items() if key in fixed}
 
 
 def _read_file(host: Host) -> dict[str, Any]:

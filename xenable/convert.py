@@ -32,14 +32,14 @@ def prepare(
 
 
 def start(
-    host: Host, steps: tuple[Step, ...], overrides: frozenset[str], listener: Listener = engine.quiet
+    host: Host, steps: tuple[Step, ...], terms: journal.Terms, listener: Listener = engine.quiet
 ) -> None:
-    """Apply a new plan. When a step fails, all that was done is undone. The overrides go on record.
+    """Apply a new plan. When a step fails, all that was done is undone. The terms go on record.
 
     Errors: XenableError with status PUT_BACK, or NOT_PUT_BACK when even that failed.
     """
     with host.lock():
-        records = engine.plan_into_journal(host, steps, sorted(overrides))
+        records = engine.plan_into_journal(host, steps, terms)
         try:
             engine.apply(host, records, listener)
         except XenableError as e:

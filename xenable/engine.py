@@ -10,10 +10,12 @@ from enum import StrEnum
 from xenable import journal
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
-from xenable.journal import Record
+from xenable.journal import Record, Terms
 from xenable.model import EntryState, Obstacle, Progress
 from xenable.steps import from_record
 from xenable.steps.base import Step
+
+NO_TERMS = Terms()
 
 
 class Direction(StrEnum):
@@ -42,9 +44,7 @@ def quiet(event: Event) -> None:
     """A listener for those who do not look."""
 
 
-def plan_into_journal(
-    host: Host, steps: Sequence[Step], overrides: Sequence[str] = ()
-) -> tuple[Record, ...]:
+def plan_into_journal(host: Host, steps: Sequence[Step], terms: Terms = NO_TERMS) -> tuple[Record, ...]:
     """Write a whole plan down before its first act. Errors: XenableError when one is under way."""
     if journal.read_journal(host):
         raise XenableError("internal error: a plan is in the journal already")
@@ -52,7 +52,7 @@ def plan_into_journal(
         Record(number=n, kind=step.kind, fields=step.fields(), state=EntryState.PLANNED)
         for n, step in enumerate(steps, 1)
     )
-    journal.write_plan(host, records, overrides)
+    journal.write_plan(host, records, terms)
     return records
 
 

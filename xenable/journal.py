@@ -75,6 +75,14 @@ def read_journal(host: Host) -> tuple[Record, ...]:
     return tuple(records[n] for n in sorted(records))
 
 
+def read_terms(host: Host) -> Terms:
+    """The terms on record; none where there is no journal, or it does not say."""
+    if not host.exists(JOURNAL):
+        return Terms()
+    first: Json = json.loads(host.read(JOURNAL).split(b"\n", 1)[0])
+    return Terms(overrides=first.get("overrides", ()), settings=first.get("settings", {}))
+
+
 def _add(records: dict[int, Record], entry: Json) -> None:
     if entry["state"] == BEGUN:
         return
@@ -86,14 +94,22 @@ def _add(records: dict[int, Record], entry: Json) -> None:
     records[n] = replace(records[n], state=state, saved=entry.get("saved", records[n].saved))
 
 
-def write_plan(host: Host, records: Sequence[Record], overrides: Sequence[str] = ()) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a conversion began with: the findings that were overridden, and the settings, key to text."""
+
+    overrides: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_plan(host: Host, records: Sequence[Record], terms: Terms) -> None:
     """Begin a journal: all of a plan or nothing of it, so that half a plan is never taken for the whole.
 
-    Its first line says which Xenable began it, and in spite of which findings.
+    Its first line says which Xenable began it, and on what terms.
     """
     host.make_folder(STATE)
-    begun = {"format": FORMAT, "time": round(time.time(), 3), "state": BEGUN}
-    first = _json(begun | {"version": __version__, "overrides": sorted(overrides)})
+    begun = {"format": FORMAT, "time": round(time.time(), 3), "state": BEGUN, "version": __version__}
+    first = _json(begun | {"overrides": sorted(terms.overrides), "settings": dict(terms.settings)})
     host.write(JOURNAL, first + b"".join(_line(record, EntryState.PLANNED) for record in records))
 
 

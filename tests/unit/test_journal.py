@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from xenable import journal
 from xenable.errors import XenableError
 from xenable.host import Host
-from xenable.journal import JOURNAL, STORE, Record
+from xenable.journal import JOURNAL, STORE, Record, Terms
 from xenable.model import EntryState
 
 RECORDS = tuple(
@@ -25,7 +25,7 @@ RECORDS = tuple(
 
 def begun(root: Path) -> Host:
     host = Host(root)
-    journal.write_plan(host, RECORDS)
+    journal.write_plan(host, RECORDS, Terms())
     return host
 
 
@@ -73,11 +73,21 @@ def test_damage_in_the_middle_is_an_error(tmp_path: Path, line: bytes, words: st
     assert caught.value.hint
 
 
+def test_the_terms_are_on_record(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    assert journal.read_terms(host) == Terms()
+    terms = Terms(overrides=["packages/held"], settings={"guest-mode": "nat"})
+    journal.write_plan(host, RECORDS, terms)
+    assert journal.read_terms(host) == terms
+
+
 def test_half_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(tmp_path)
     with pytest.raises(TypeError):
         journal.write_plan(
-            host, (RECORDS[0], Record(number=2, kind="x", fields={"no": {1}}, state=RECORDS[0].state))
+            host,
+            (RECORDS[0], Record(number=2, kind="x", fields={"no": {1}}, state=RECORDS[0].state)),
+            Terms(),
         )
     assert journal.read_journal(host) == ()
 

@@ -22,14 +22,13 @@ from xenable.cli.common import (
     working,
 )
 from xenable.cli.settings import config_for, setting_options
-from xenable.config import OPTIONS, Config
+from xenable.config import OPTIONS, PATH, TRIAL_SETTINGS, Config, lasting
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
 from xenable.model import Severity
 
 QUESTION = "Turn this machine into a Xen dom0?"
 AGAIN = "Finish the conversion, or start another trial?"
-TRIAL_SETTINGS = ("trial-seconds", "auto-confirm")
 MATTERS = (Severity.BLOCKER, Severity.OVERRIDABLE, Severity.WARNING)
 
 
@@ -64,6 +63,7 @@ def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, .
 def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, then_reboot: bool) -> None:
     from xenable.checks.memory import dom0_memory
     from xenable.convert import prepare, start
+    from xenable.journal import Terms
     from xenable.plan import make_plan
     from xenable.ui.findings import render_findings
     from xenable.ui.layout import BLANK, show, width_of
@@ -90,7 +90,7 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, th
     )
     need_consent(with_reboot(QUESTION, then_reboot), yes)
     with working() as listener:
-        start(host, steps, accepted, listener)
+        start(host, steps, Terms(overrides=sorted(accepted), settings=lasting(host)), listener)
 
 
 def _refuse_new_terms(overrides: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -108,9 +108,22 @@ def _resume(host: Host, config: Config, yes: bool, then_reboot: bool) -> None:
     from xenable.convert import resume
 
     note("a conversion is on this machine already: this finishes it, or starts another trial")
+    if changed := _changed_since(host):
+        note(
+            f"{', '.join(changed)}: set otherwise in {PATH} since the conversion began; that takes "
+            "`xenable revert` and a new apply, and changes nothing now"
+        )
     need_consent(with_reboot(AGAIN, then_reboot), yes)
     with working() as listener:
         resume(host, config, listener)
+
+
+def _changed_since(host: Host) -> list[str]:
+    """Settings whose line in the file is another than when the conversion began."""
+    from xenable.journal import read_terms
+
+    then, now = read_terms(host).settings, lasting(host)
+    return sorted(key for key in {**then, **now} if then.get(key) != now.get(key))
 
 
 def _tell(host: Host, as_json: bool) -> None:

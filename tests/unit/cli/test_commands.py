@@ -23,7 +23,7 @@ from xenable.config import Config
 from xenable.engine import Direction, Event
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
-from xenable.journal import Record
+from xenable.journal import Record, Terms
 from xenable.model import EntryState, Facts, Finding, Obstacle, Severity, Status
 from xenable.plan import make_plan
 from xenable.steps.base import Step
@@ -252,6 +252,23 @@ def test_apply_with_yes(machine: Machine, capsys: pytest.CaptureFixture[str]) ->
     assert (found["result"], found["state"]) == ("applied", "armed")
     assert found["steps"] == [{"kind": "write-file", "title": "write /etc/a", "state": "done"}]
     assert machine.calls == ["start"]
+
+
+def test_apply_says_which_settings_came_too_late(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = tmp_path / "xenable.conf"
+    monkeypatch.setattr("xenable.config.PATH", settings)
+    machine.records = (RECORD,)
+    begun = Terms(settings={"guest-mode": "nat", "dom0-memory": "2048"})
+    monkeypatch.setattr("xenable.journal.read_terms", lambda host: begun)
+    settings.write_text("dom0-memory = 2048\nguest-mode = nat\ntrial-seconds = 300\n")
+    assert run(["apply", "--yes"]) == Exit.DONE
+    assert "set otherwise" not in capsys.readouterr().err
+    settings.write_text("dom0-memory = 4096\ntrial-seconds = 200\n")
+    assert run(["apply", "--yes"]) == Exit.DONE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "dom0-memory, guest-mode: set otherwise in " in said and "changes nothing now" in said
 
 
 def test_apply_tells_what_it_does_on_stderr(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
