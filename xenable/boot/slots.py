@@ -26,6 +26,7 @@ from xenable.errors import XenableError
 from xenable.host import Host
 
 __all__ = [
+    "FOLDER",
     "SLOTS",
     "ListedPair",
     "Manifest",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from xenable.boot.slots import FOLDER
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.journal import load_bytes, store_bytes
@@ -104,11 +105,15 @@ class RefreshMenu(Step):
     def preview(self, host: Host) -> Preview:
         here = host.text(MENU)
         lines = [
-            f"entry {id}{'' if _missing(here, (id,)) else ' (there already)'}\n" for id in self.entry_ids
+            f"entry {id}: what is frozen in {FOLDER / id.removeprefix('xenable-')}, if anything is"
+            f"{'' if _missing(here, (id,)) else ' (there already)'}\n"
+            for id in self.entry_ids
         ]
-        return Preview(
-            title=self.title(), detail="".join(lines) + "native entries and the default stay as they are\n"
-        )
+        lines += [
+            "submenu xenable: each hypervisor with each kernel that can be dom0, to choose by hand\n",
+            "native entries and the default stay as they are\n",
+        ]
+        return Preview(title=self.title(), detail="".join(lines))
 
     def is_done(self, host: Host) -> bool:
         return not _missing(host.text(MENU), self.entry_ids) and not _stale(host)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from xenable import trial, watchdog
-from xenable.boot.commandline import DEADLINE, HOLD
+from xenable.boot.commandline import DEADLINE, HOLD, dom0_arguments
 from xenable.boot.slots import (
     fill_slot,
     free_slot,
@@ -54,10 +54,13 @@ class FillSlot(Step):
     def preview(self, host: Host) -> Preview:
         slot = free_slot(trial.environment(host))
         word = "then a person says `xenable confirm`" if self.hold else "then Xen becomes the default"
+        own = dom0_arguments((), (), self.deadline, hold=self.hold)
         return Preview(
             title=self.title(),
             detail=f"{slot_folder(slot)}: xen, vmlinuz, boot.cfg, initrd (with the dead-man)\n"
-            f"dom0 has {self.deadline} s to prove itself, {word};\n"
+            "dom0's kernel gets the words of the native one, console=hvc0 for a serial console, and "
+            f"{' '.join(own)}\n"
+            f"dom0 has {self.deadline} s to prove itself, {word}; "
             "without that Xen's watchdog resets the machine to the native system\n"
             f"{KEEP}: apt's autoremove leaves the packages of what is in the slots\n",
         )
@@ -112,7 +115,7 @@ class Arm(Step):
     def preview(self, host: Host) -> Preview:
         return Preview(
             title=self.title(),
-            detail="the next reset boots Xen once; GRUB clears this before it hands over,\n"
+            detail="the next reset boots Xen once; GRUB clears this before it hands over, "
             "so that every reset after it boots the native system until Xen has passed\n",
         )
 

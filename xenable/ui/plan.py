@@ -75,9 +75,10 @@ def size(count: int) -> str:
 
 
 def _detail(detail: str, indent: str, width: int) -> list[Line]:
-    """Prose is wrapped; anything laid out in lines stays as it is."""
+    """Sentences are wrapped, a line each; a diff stays as it is, and so does what is set in."""
     if is_diff(detail):
         return diff(detail, indent)
-    if "\n" in detail.strip():
-        return verbatim(detail, indent)
-    return paragraph(detail, width, first=indent)
+    lines: list[Line] = []
+    for text in detail.splitlines():
+        lines += verbatim(text, indent) if text.startswith(" ") else paragraph(text, width, first=indent)
+    return lines
