@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import sys
@@ -46,12 +47,22 @@ def run(words: Sequence[str]) -> int:
     except XenableError as e:
         return complain(words, e.message, e.hint, e.status)
     except click.UsageError as e:
+        from xenable.config import FILE_ONLY
+
         # No command at all: click 8.2 makes its help such an error, 8.1 prints it and ends well.
         if type(e).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{e.format_message()}\n")
             return 0
-        path = e.ctx.command_path if e.ctx else "xenable"
-        message = e.format_message().strip()
+        # The parser of options knows no context; the words up to the first option are the command.
+        command = itertools.takewhile(lambda word: not word.startswith("-"), words)
+        path = e.ctx.command_path if e.ctx else " ".join(["xenable", *command])
+        message = " ".join(e.format_message().split())
+        if isinstance(e, click.NoSuchOption) and (key := e.option_name.removeprefix("--")) in FILE_ONLY:
+            return complain(
+                words,
+                f"cannot use --{key}: it is no option",
+                f"{key} is a setting of /etc/xenable/xenable.conf: write `{key} = …` there",
+            )
         if isinstance(e, click.NoSuchOption) and e.possibilities:
             # click joins its two sentences without a full stop.
             message = f"{e.message.rstrip('.')}. Did you mean {' or '.join(sorted(e.possibilities))}?"

@@ -276,6 +276,8 @@ SETTINGS: tuple[Setting, ...] = (
 OPTIONS = tuple(setting for setting in SETTINGS if setting.option)
 """Those that the command line has too."""
 
+FILE_ONLY = tuple(setting.key for setting in SETTINGS if not setting.option)
+
 TRIAL_SETTINGS = ("trial-seconds", "auto-confirm")
 """Those that may be others in each trial."""
 

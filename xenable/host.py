@@ -398,6 +398,8 @@ def _write_error(path: StrPath, e: OSError) -> XenableError:
         errno.ENOSPC: "free some space on its file system, then run the command again",
         errno.EROFS: "its file system is mounted read-only: the kernel's log says why; then remount it",
         errno.EACCES: "run the command as root",
+        errno.ENOENT: "make the folder first, or name another",
+        errno.ENOTDIR: "name a file in a folder that is there",
         errno.EPERM: "run the command as root; lsattr shows whether the file is immutable",
     }
     return XenableError(f"cannot write {path}: {e.strerror}", hint=hints.get(e.errno or 0, ""))

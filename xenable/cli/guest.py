@@ -251,7 +251,7 @@ def autostart(as_json: bool, name: str, state: str) -> None:
     from xenable.guests import lifecycle
 
     on = state == "on"
-    lifecycle.autostart(prepare(f"autostart {name}"), name, on)
+    lifecycle.autostart(prepare("change what starts with dom0", "autostart"), name, on)
     tell(as_json, f"autostart-{state}", name, f"{name} {'starts' if on else 'does not start'} with dom0")
 
 

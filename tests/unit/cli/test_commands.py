@@ -443,6 +443,20 @@ def test_the_sentences_of_a_message_have_their_full_stop(
     assert document(capsys)["error"].endswith("line: no such option: --rot. Did you mean --root?")
 
 
+def test_a_setting_that_is_no_option(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["apply", "--guest-storage", "/srv"]) == Exit.FAILED
+    said = " ".join(capsys.readouterr().err.split())
+    assert "cannot use --guest-storage: it is no option" in said
+    assert "guest-storage is a setting of /etc/xenable/xenable.conf" in said
+
+
+def test_the_hint_names_the_command_where_click_does_not_know_it(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report", "-o"]) == Exit.FAILED
+    assert "`xenable report --help`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_messages_and_hints_are_wrapped(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
