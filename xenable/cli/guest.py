@@ -87,8 +87,8 @@ def create(as_json: bool, name: str, **options: Any) -> None:
     from xenable.ui.progress import progress
 
     host = prepare("create a guest")
-    net = read_effective(host)
     request = _request(host, name, options)
+    net = read_effective(host)
     place = guest_storage(host)
     with progress(sys.stderr) as listener:
         guest = create_guest(host, request, place, net, reporter(listener, f"create {request.name}"))
