@@ -21,6 +21,7 @@ from lab.ssh import Result
 
 BOOT_TIMEOUT = 400.0
 COMMAND_TIMEOUT = 300.0
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 SSHD_STARTED = re.compile(r"Started [^\n]*Secure Shell server")
 ASK_ANYWAY = 20.0
 """Seconds after which a machine is asked over ssh though its serial port has not said that sshd runs."""
@@ -184,7 +185,7 @@ class VM:
 
     def boot_id(self) -> str:
         """The id that the kernel made up for this boot."""
-        return self.ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip()
+        return self.ssh(BOOT_ID).stdout.strip()
 
     # Files
 
@@ -238,8 +239,7 @@ class VM:
         shell.close_kept(self.door())
         # A machine on its way down may well take the question and never answer it.
         with suppress(ScenarioFailed):
-            command = "cat /proc/sys/kernel/random/boot_id"
-            result = shell.call(self.door(), "root", command, timeout=60)[1]
+            result = self.ssh(BOOT_ID, check=False, timeout=60)
             return result.stdout.strip() if result.code == 0 else ""
         return ""
 

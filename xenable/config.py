@@ -281,6 +281,9 @@ FILE_ONLY = tuple(setting.key for setting in SETTINGS if not setting.option)
 TRIAL_SETTINGS = ("trial-seconds", "auto-confirm")
 """Those that may be others in each trial."""
 
+LASTING = tuple(setting for setting in OPTIONS if setting.key not in TRIAL_SETTINGS)
+"""Those that a conversion keeps for as long as it lasts."""
+
 
 def load_config(host: Host, overrides: Mapping[str, str] | None = None) -> Config:
     """Defaults, then the file, then overrides (key to text, from the command line).
@@ -301,9 +304,9 @@ def load_config(host: Host, overrides: Mapping[str, str] | None = None) -> Confi
 
 
 def lasting(host: Host) -> dict[str, str]:
-    """What the file says, key to text, of the settings that a conversion keeps for as long as it lasts."""
-    fixed = [s.key for s in OPTIONS if s.key not in TRIAL_SETTINGS]
-    return {key: str(value) for key, value in _read_file(host).items() if key in fixed}
+    """What the file says, key to text, of the settings of LASTING."""
+    values = _read_file(host)
+    return {s.key: str(values[s.key]) for s in LASTING if s.key in values}
 
 
 def _read_file(host: Host) -> dict[str, Any]:

@@ -48,6 +48,14 @@ class Record:
         return self.state in (EntryState.DOING, EntryState.DONE, EntryState.UNDOING)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a conversion began with: the findings that were overridden, and the settings, key to text."""
+
+    overrides: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
 def read_journal(host: Host) -> tuple[Record, ...]:
     """All records in the order of their steps; empty when nothing was ever applied.
 
@@ -92,14 +100,6 @@ def _add(records: dict[int, Record], entry: Json) -> None:
         records[n] = Record(number=n, kind=entry["kind"], fields=entry["step"], state=state)
         return
     records[n] = replace(records[n], state=state, saved=entry.get("saved", records[n].saved))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What a conversion began with: the findings that were overridden, and the settings, key to text."""
-
-    overrides: Sequence[str] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_plan(host: Host, records: Sequence[Record], terms: Terms) -> None:

@@ -26,7 +26,6 @@ from xenable.errors import XenableError
 from xenable.host import Host
 
 __all__ = [
-    "FOLDER",
     "SLOTS",
     "ListedPair",
     "Manifest",

@@ -22,7 +22,7 @@ from xenable.cli.common import (
     working,
 )
 from xenable.cli.settings import config_for, setting_options
-from xenable.config import OPTIONS, PATH, TRIAL_SETTINGS, Config, lasting
+from xenable.config import LASTING, PATH, Config, lasting
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
 from xenable.model import Severity
@@ -95,7 +95,7 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, th
 
 def _refuse_new_terms(overrides: tuple[str, ...], options: dict[str, Any]) -> None:
     """A conversion keeps the terms that it began with; only those of the trial can be others each time."""
-    given = [s.key for s in OPTIONS if options[s.field] is not None and s.key not in TRIAL_SETTINGS]
+    given = [s.key for s in LASTING if options[s.field] is not None]
     given += ["override"] if overrides else []
     if given:
         raise XenableError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from xenable.boot.slots import FOLDER
+from xenable.boot.slots import slot_folder
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.journal import load_bytes, store_bytes
@@ -105,7 +105,7 @@ class RefreshMenu(Step):
     def preview(self, host: Host) -> Preview:
         here = host.text(MENU)
         lines = [
-            f"entry {id}: what is frozen in {FOLDER / id.removeprefix('xenable-')}, if anything is"
+            f"entry {id}: what is frozen in {slot_folder(id.removeprefix('xenable-'))}, if anything is"
             f"{'' if _missing(here, (id,)) else ' (there already)'}\n"
             for id in self.entry_ids
         ]
