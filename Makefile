@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-.PHONY: help rehearse test quick lab deb bench clean setup
+.PHONY: help rehearse test quick lab deb kernel bench clean setup
 
 RELEASE ?= trixie
 FIRMWARE ?= uefi
@@ -11,7 +11,8 @@ help:
 	@echo "make quick      everything but VM runs, in under two minutes"
 	@echo "make lab        every scenario, and the conversion on Debian 12 and 13, UEFI and BIOS (hours)"
 	@echo "make bench      the figures, side by side"
-	@echo "make deb        build dist/xenable_*_all.deb"
+	@echo "make deb        build dist/xenable_*_all.deb and dist/xen-support_*.deb"
+	@echo "make kernel     build the lean kernel from source, and boot it in a VM as dom0 and as a guest (as root)"
 
 setup:
 	@tools/setup
@@ -22,7 +23,7 @@ rehearse:
 	@/usr/bin/python3 -m lab rehearse --release $(RELEASE) --firmware $(FIRMWARE)
 
 quick: setup
-	$(PYTEST) -m "not package"
+	$(PYTEST) -m "not package and not kernel"
 
 test: setup
 	$(PYTEST)
@@ -35,6 +36,10 @@ lab: setup
 
 deb: setup
 	debian/build.sh dist
+
+kernel: setup
+	debian/build.sh dist
+	/usr/bin/python3 -m lab run kernel
 
 bench: setup
 	debian/build.sh dist

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from lab import bench, bench_guests, bench_vif, preload, ssh
+from lab import bench, bench_guests, bench_kernel, bench_vif, preload, ssh
 from lab.build import image
 from lab.cache import new_run_folder
 from lab.errors import LabError, ScenarioFailed
@@ -23,6 +23,7 @@ BENCHES: dict[str, bench.Part] = {
     "conversion": bench.conversion,
     "guests": bench_guests.run_here,
     "vif": bench_vif.run,
+    "kernel": bench_kernel.run,
 }
 """Parts of the figures, in the order of the table."""
 

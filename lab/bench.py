@@ -52,12 +52,13 @@ export -p >/root/mkconfig.env
 
 @dataclass(frozen=True)
 class Figure:
-    """Seconds of both ways, all rounds; ratio is ours over theirs."""
+    """What both ways took, all rounds; ratio is ours over theirs."""
 
     name: str
     theirs: tuple[float, ...]
     ours: tuple[float, ...]
     goal: str
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -66,7 +67,8 @@ class Figure:
     def line(self) -> str:
         """One row of the table."""
         theirs, ours = statistics.median(self.theirs), statistics.median(self.ours)
-        return f"{self.name:<46} {theirs:9.2f} s {ours:9.2f} s   {self.ratio:6.3f}  {self.goal}"
+        both = f"{theirs:9.2f} {self.unit:<2} {ours:9.2f} {self.unit:<2}"
+        return f"{self.name:<46} {both}  {self.ratio:6.3f}  {self.goal}"
 
 
 Part = Callable[[Lab], tuple[Figure, ...]]
@@ -88,7 +90,7 @@ def run(lab: Lab, parts: Sequence[Part]) -> tuple[Figure, ...]:
 
 def table_head() -> str:
     """The row above those of the figures."""
-    return f"{'medians':<46} {'without':>11} {'Xenable':>11}   ratio   goal"
+    return f"{'medians':<46} {'without':>12} {'Xenable':>12}  ratio   goal"
 
 
 def conversion(lab: Lab) -> tuple[Figure, ...]:

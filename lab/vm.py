@@ -220,14 +220,19 @@ class VM:
         log = self.spec().serial
         return log.read_text(errors="replace") if log.exists() else ""
 
-    def wait_serial(self, regex: str, timeout: float, *, since: int = 0) -> re.Match[str]:
-        """Wait for a match in serial()[since:]; raises ScenarioFailed after timeout seconds."""
+    def wait_serial(
+        self, regex: str, timeout: float, *, since: int = 0, interval: float = 0.5
+    ) -> re.Match[str]:
+        """Wait for a match in serial()[since:], looked for every interval seconds.
+
+        Raises ScenarioFailed after timeout seconds.
+        """
         deadline = time.monotonic() + timeout
         pattern = re.compile(regex, re.MULTILINE)
         while (found := pattern.search(self.serial(), since)) is None:
             if time.monotonic() > deadline:
                 raise ScenarioFailed(f"{regex!r} does not appear on the serial port within {timeout:.0f} s")
-            time.sleep(0.5)
+            time.sleep(interval)
         return found
 
     # What the above is made of

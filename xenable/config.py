@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,6 +26,15 @@ PATH = Path("/etc/xenable/xenable.conf")
 N = TypeVar("N", IPv4Network, IPv6Network)
 
 
+class KernelChoice(StrEnum):
+    """Which kernel dom0 gets."""
+
+    DISTRO = "distro"
+    """The distribution's."""
+    XEN = "xen"
+    """One that is for Xen alone, from the local repository."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings in use. A field is called like its key, with `_` for `-`."""
@@ -33,6 +43,7 @@ class Config:
     dom0_memory: int | None
     """MiB; None: worked out from the machine's memory."""
     auto_confirm: bool
+    kernel: KernelChoice
     guest_network: IPv4Network
     guest_network6: IPv6Network | Literal["auto"] | None
     """None: guests have no IPv6. auto: the machine's own prefix, Network.ula_prefix."""
@@ -91,6 +102,13 @@ def _yes_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise ValueError("yes or no is needed")
     return text == "yes"
+
+
+def _kernel(text: str) -> KernelChoice:
+    try:
+        return KernelChoice(text)
+    except ValueError as e:
+        raise ValueError("distro or xen is needed") from e
 
 
 def _network(kind: type[N], text: str, family: str) -> N:
@@ -214,6 +232,14 @@ SETTINGS: tuple[Setting, ...] = (
         help="Whether a trial that passes becomes the default by itself. "
         "With no, `xenable confirm` has to be run before the time is up.",
         metavar="yes|no",
+    ),
+    Setting(
+        key="kernel",
+        parse=_kernel,
+        default="distro",
+        help="Kernel of dom0. distro: the distribution's; one that can be dom0 is installed where none is "
+        "here. xen: one that `xenable kernel build` has made; the native system keeps its own.",
+        metavar="distro|xen",
     ),
     Setting(
         key="guest-network",

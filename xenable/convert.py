@@ -6,7 +6,7 @@ from __future__ import annotations
 from xenable import engine, health, journal, trial
 from xenable.boot.slots import SLOTS, newest_pair_differs
 from xenable.checks import ready, run_checks
-from xenable.config import Config
+from xenable.config import Config, KernelChoice
 from xenable.engine import Listener
 from xenable.errors import Exit, XenableError
 from xenable.facts import gather
@@ -26,7 +26,7 @@ def prepare(
     host: Host, config: Config, overrides: frozenset[str]
 ) -> tuple[Facts, tuple[Finding, ...], bool]:
     """Look at the machine and judge it. Changes nothing."""
-    facts = gather(host)
+    facts = gather(host, xen_kernel=config.kernel is KernelChoice.XEN)
     findings = run_checks(facts, config)
     return facts, findings, ready(findings, overrides)
 

@@ -206,6 +206,8 @@ class Kernel:
     """Size of the initrd as it lies on disk."""
     flavour: str = ""
     """The end of the version: amd64, cloud-amd64, generic, azure."""
+    xen_only: bool = False
+    """Whether it is for Xen alone: no boot loader offers it natively."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,13 +241,15 @@ class Packages:
     installed_xen: tuple[Candidate, ...]
     """Xen packages that are here already."""
     new: tuple[Candidate, ...]
-    """Every package that installing the above would bring."""
+    """Every package that installing the above would bring; of the kernels only one that is asked for."""
     removed: tuple[str, ...]
     """Packages that installing the above would remove."""
     download_bytes: int | None
     installed_kib: int | None
     upgraded: tuple[Candidate, ...] = ()
     """Packages that installing the above would upgrade, with their new versions."""
+    xen_kernel: Candidate | None = None
+    """The kernel for Xen alone that the local repository has: lean, or generic where there is only that."""
 
 
 @dataclass(frozen=True, kw_only=True)

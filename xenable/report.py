@@ -7,6 +7,7 @@ goes through a Redactor.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from xenable import __version__
+from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.journal import JOURNAL
 from xenable.model import Facts
@@ -97,14 +99,18 @@ def make_report(host: Host, target: Path) -> Path:
 def _documents(host: Host) -> tuple[tuple[str, Callable[[], Any]], ...]:
     from xenable import trial
     from xenable.checks import ready, run_checks
-    from xenable.config import load_config
+    from xenable.config import KernelChoice, load_config
     from xenable.facts import gather
     from xenable.plan import make_plan
     from xenable.ui import document
 
     @cache
     def facts() -> Facts:
-        return gather(host)
+        xen_kernel = False
+        # Damaged settings are told of where they are read.
+        with contextlib.suppress(XenableError):
+            xen_kernel = load_config(host).kernel is KernelChoice.XEN
+        return gather(host, xen_kernel=xen_kernel)
 
     def findings() -> Any:
         found = run_checks(facts(), load_config(host))

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import bridge, cloud, conversion, faults, guests, mishaps, places, stock, upgrade
+from lab.scenarios import bridge, cloud, conversion, faults, guests, kernel, mishaps, places, stock, upgrade
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
@@ -19,4 +19,5 @@ SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("guests", guests.run),
     ("places", places.run),
     ("bridge", bridge.run),
+    ("kernel", kernel.run),
 )  # fmt: skip

@@ -44,7 +44,7 @@ def test_a_part_that_breaks_leaves_the_figures_before_it(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("words", "parts"),
-    [([], ["commands", "conversion", "guests", "vif"]), (["guests"], ["guests"])],
+    [([], ["commands", "conversion", "guests", "vif", "kernel"]), (["guests"], ["guests"])],
     ids=["all", "one"],
 )
 def test_parts_by_name(

@@ -68,6 +68,10 @@ def test_contents(deb: Path, tmp_path: Path) -> None:
     for unit in units:
         shipped = tmp_path / "usr/lib/systemd/system" / unit.relative_to(TOP / "data/systemd")
         assert shipped.read_bytes() == unit.read_bytes()
+    for path in (TOP / "kernel").rglob("*"):
+        if path.is_file():
+            shipped = tmp_path / "usr/share/xenable" / path.relative_to(TOP)
+            assert shipped.read_bytes() == path.read_bytes(), shipped
     for path in (TOP / "xenable").rglob("*.py"):
         assert (tmp_path / "usr/lib/python3/dist-packages" / path.relative_to(TOP)).is_file()
     for name in (
@@ -217,5 +221,7 @@ def test_a_converted_machine_keeps_its_way_back(root: Path) -> None:
     assert (state / "file").exists() and not log.exists() and not (root / "etc/xenable").exists()
     inside(root, "dpkg", "-i", "/x.deb")
     (state / "journal.jsonl").unlink()
+    kernels = root / "etc/apt/sources.list.d/xenable-kernels.sources"
+    kernels.write_text("Types: deb\nURIs: file:/var/lib/xenable/kernels/repository\nSuites: ./\n")
     assert "revert" not in inside(root, "dpkg", "-P", "xenable")
-    assert not state.exists()
+    assert not state.exists() and not kernels.exists()

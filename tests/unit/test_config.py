@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xenable.config import PATH, SETTINGS, Config, load_config, reference
+from xenable.config import PATH, SETTINGS, Config, KernelChoice, load_config, reference
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.network.effective import Mode
@@ -22,6 +22,7 @@ DEFAULTS = Config(
     trial_seconds=600,
     dom0_memory=None,
     auto_confirm=True,
+    kernel=KernelChoice.DISTRO,
     guest_network=IPv4Network("172.20.216.0/24"),
     guest_network6="auto",
     guest_interface="xenable0",
@@ -52,12 +53,13 @@ def test_file_and_options(tmp_path: Path) -> None:
     text = "# ours\n\n trial-seconds=900 # slow disks\nauto-confirm = no\r\nguest-network = 10.9.0.0/16\n"
     text += "guest-network6 = fd00:0:0:1::/64\nguest-mode=bridge\nguest-bridge=br0.5\n"
     text += "guest-bridge-port=enp0s3\n"
-    text += "guest-interface = X-1\n"
+    text += "guest-interface = X-1\nkernel = xen\n"
     host = host_with(tmp_path, text + "guest-storage = lvm:vg0/thin_pool")
     expected = Config(
         trial_seconds=300,
         dom0_memory=2048,
         auto_confirm=False,
+        kernel=KernelChoice.XEN,
         guest_network=IPv4Network("10.9.0.0/16"),
         guest_network6=IPv6Network("fd00:0:0:1::/64"),
         guest_interface="X-1",

@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"steps"}),
     frozenset({"checks", "plan"}),
     frozenset({"engine"}),
-    frozenset({"convert", "gate", "guests"}),
+    frozenset({"convert", "gate", "guests", "kernels"}),
     frozenset({"ui"}),
     frozenset({"report"}),
     frozenset({"cli"}),
@@ -121,7 +121,7 @@ def test_only_the_door_runs_commands_or_writes() -> None:
 
 
 def test_guests_and_their_network_are_read_through_the_door_too() -> None:
-    for folder in ("guests", "network"):
+    for folder in ("guests", "kernels", "network"):
         for path in (PACKAGE / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call):

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests.factory import UPLINK, configured, make_config, make_facts
+from xenable.config import KernelChoice
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
 from xenable.facts.record import facts_from_json
-from xenable.model import Facts
+from xenable.model import Candidate, Facts
 from xenable.network.effective import PATH, Mode, parse
 from xenable.plan import GENERATOR, make_plan
 from xenable.plan.network import NETWORKD, NETWORKMANAGER, VIF_SCRIPT, XENDOMAINS, XL_CONF
@@ -23,6 +24,7 @@ from xenable.steps import KINDS
 from xenable.steps.base import Step
 from xenable.steps.files import WriteFile
 from xenable.steps.options import SetOptions
+from xenable.steps.packages import InstallPackages
 
 MACHINES = Path(__file__).parents[1] / "machines"
 CONVERTIBLE = (
@@ -81,6 +83,22 @@ def test_a_cloud_machine_gets_a_kernel_and_keeps_its_native_default() -> None:
     assert any("XENABLE_NATIVE_FLAVOUR=cloud-amd64" in step.get("content", "") for step in steps)
     refresh = next(step for step in steps if step["kind"] == "refresh-menu")
     assert refresh["adds_kernel"] is True
+
+
+def test_a_kernel_for_xen_alone_is_dom0_s_and_leaves_the_native_menu_as_it_is() -> None:
+    facts = facts_of("debian13-cloud-kernel")
+    lean = Candidate(name="xen-image-lean", version="6.12.107-1")
+    without = tuple(c for c in facts.packages.new if not c.name.startswith("linux-"))
+    facts = replace(facts, packages=replace(facts.packages, xen_kernel=lean, new=(*without, lean)))
+    steps = make_plan(facts, make_config(kernel=KernelChoice.XEN))
+    packages = next(step for step in steps if isinstance(step, InstallPackages))
+    assert packages.names == ("xen-system-amd64", "xen-image-lean")
+    late = next(s.content for s in steps if isinstance(s, WriteFile) and "zz-xenable" in s.path)
+    assert "export XENABLE_KERNEL=xen\n" in late and "NATIVE_FLAVOUR" not in late
+    refresh = next(step for step in steps if step.kind == "refresh-menu")
+    assert refresh.fields()["adds_kernel"] is False
+    # It is there, and nobody asked for it.
+    assert "xen-image-lean" not in str([step.fields() for step in make_plan(facts, make_config())])
 
 
 def test_settings_reach_the_steps() -> None:

@@ -37,7 +37,7 @@ def gather(host: Host, variables: Mapping[str, str], prepare: str) -> MenuInputs
     recovery_linux: tuple[str, ...] = ()
     try:
         xen, linux, recovery_linux = command_lines(variables)
-        pairs = usable_pairs(host)
+        pairs = usable_pairs(host, xen_kernels_first=get("XENABLE_KERNEL") == "xen")
     except XenableError as e:
         sys.stderr.write(f"xenable: the menu has no entries to choose Xen by hand: {e.message}\n")
     environment = get("XENABLE_ENVIRONMENT_UUID")

@@ -24,6 +24,9 @@ _MULTIBOOT2_REACH = 32768
 HEAD = 2 * _MULTIBOOT2_REACH
 """Bytes of a file that say what it is."""
 
+XEN_ONLY = "vmlinux-"
+"""How the name of a kernel begins that is for Xen alone: GRUB's 10_linux looks at no such file on a PC."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 _GARBAGE = re.compile(r"\.(dpkg-.*|rpmsave|rpmnew|sig|efi|config|map|tmp|bak)$|~$")
 _NO_XEN = re.compile(r"xen-syms|xenpolicy|xen-(image|linux|kernel)-")
@@ -69,6 +72,10 @@ class Dom0Kernel:
     initrd: str
     """Path; empty when there is none."""
 
+    @property
+    def xen_only(self) -> bool:
+        return self.path.rpartition("/")[2].startswith(XEN_ONLY)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -81,17 +88,27 @@ class Pair:
         return f"xenable-{self.xen.version}-{self.kernel.version}"
 
 
-def usable_pairs(host: Host) -> tuple[Pair, ...]:
-    """Every pair in /boot that can be booted, the newest hypervisor first, then the newest kernel."""
+def usable_pairs(host: Host, *, xen_kernels_first: bool = False) -> tuple[Pair, ...]:
+    """Every pair in /boot that can be booted, the newest hypervisor first, then the newest kernel.
+
+    Kernels that are for Xen alone come before all others of a hypervisor, or after them.
+    """
     names = tuple(name for name in host.names(BOOT) if _NAME.fullmatch(name) and not _GARBAGE.search(name))
-    return make_pairs(hypervisors(host, names), dom0_kernels(host, names))
+    return make_pairs(
+        hypervisors(host, names), dom0_kernels(host, names), xen_kernels_first=xen_kernels_first
+    )
 
 
-def make_pairs(xens: Sequence[Hypervisor], kernels: Sequence[Dom0Kernel]) -> tuple[Pair, ...]:
-    """Pure: what fits together, none twice, newest first."""
+def make_pairs(
+    xens: Sequence[Hypervisor], kernels: Sequence[Dom0Kernel], *, xen_kernels_first: bool = False
+) -> tuple[Pair, ...]:
+    """Pure: what fits together, none twice, newest first; see usable_pairs."""
     by_xen = {xen.version: xen for xen in reversed(xens)}
     by_kernel = {kernel.version: kernel for kernel in reversed(kernels)}
-    order = newest_first(tuple(by_kernel))
+    order = sorted(
+        newest_first(tuple(by_kernel)),
+        key=lambda version: by_kernel[version].xen_only is not xen_kernels_first,
+    )
     return tuple(
         Pair(xen=by_xen[x], kernel=by_kernel[k])
         for x in newest_first(tuple(by_xen))

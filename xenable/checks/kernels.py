@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from xenable.checks.base import Rule, are, words
-from xenable.config import Config
+from xenable.config import Config, KernelChoice
 from xenable.model import Answer, Facts, Finding, Kernel, Severity
 
 NONE = Rule(
@@ -50,6 +50,21 @@ GENERIC_ADDED = Rule(
     severity=Severity.NOTE,
     title="The distribution's generic kernel will be installed",
     why="It is for dom0 only: the native system keeps the kernel it has.",
+    remedy="Nothing to do. `xenable revert` removes it again. "
+    "Or give dom0 a smaller one that is built here: `xenable kernel build`, then `--kernel xen`.",
+)
+NO_XEN_KERNEL = Rule(
+    id="kernel/no-xen-kernel",
+    severity=Severity.BLOCKER,
+    title="There is no kernel for Xen alone",
+    why="With `kernel = xen` dom0 gets a kernel that was built on this machine.",
+    remedy="Run `xenable kernel build`, or leave out `--kernel xen` for the distribution's kernel.",
+)
+XEN_KERNEL_ADDED = Rule(
+    id="kernel/xen-kernel-added",
+    severity=Severity.NOTE,
+    title="A kernel for Xen alone will be installed",
+    why="It is for dom0: the native system keeps the kernel it has, and its menu never offers this one.",
     remedy="Nothing to do. `xenable revert` removes it again.",
 )
 OPTIONS = Rule(
@@ -77,6 +92,8 @@ RULES = (
     DOM0_UNKNOWN,
     OTHER_KERNEL,
     GENERIC_ADDED,
+    NO_XEN_KERNEL,
+    XEN_KERNEL_ADDED,
 )
 
 READABLE_SINCE = {
@@ -115,21 +132,30 @@ def dom0_kernels(facts: Facts) -> tuple[Kernel, ...]:
 
 
 def adds_kernel(facts: Facts) -> bool:
-    """Whether the plan installs the generic kernel: because no kernel that is here supports dom0."""
+    """Whether the plan installs the generic kernel: because none of the distribution here supports dom0."""
     p = facts.packages
-    unsupported = not any(k.dom0 is Answer.YES for k in facts.kernels)
+    unsupported = not any(k.dom0 is Answer.YES and not k.xen_only for k in facts.kernels)
     return unsupported and p.kernel is not None and p.kernel.name in {c.name for c in p.new}
 
 
+def adds_xen_kernel(facts: Facts) -> bool:
+    """Whether the plan installs a kernel for Xen alone."""
+    p = facts.packages
+    return p.xen_kernel is not None and p.xen_kernel.name in {c.name for c in p.new}
+
+
 def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
-    usable = dom0_kernels(facts)
-    able = [k for k in facts.kernels if k.dom0 is Answer.YES]
+    if config.kernel is KernelChoice.XEN:
+        yield from _check_xen_kernel(facts)
+        return
+    usable = tuple(k for k in dom0_kernels(facts) if not k.xen_only)
+    able = [k for k in facts.kernels if k.dom0 is Answer.YES and not k.xen_only]
     series = facts.packages.xen_series
     if not usable:
         generic = facts.packages.kernel
         if generic is not None and adds_kernel(facts):
             yield GENERIC_ADDED.found(
-                f"{_all(facts)} {generic.name} {generic.version} comes with the Xen packages."
+                f"{_all(facts)} {generic.name} {generic.version} comes with the Xen packages.{_other(facts)}"
             )
             return
         if not able:
@@ -160,6 +186,25 @@ def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
         )
 
 
+def _check_xen_kernel(facts: Facts) -> Iterator[Finding]:
+    there = [k.version for k in dom0_kernels(facts) if k.xen_only]
+    found = facts.packages.xen_kernel
+    if found is not None and adds_xen_kernel(facts):
+        yield XEN_KERNEL_ADDED.found(f"{found.name} {found.version} comes from the local repository.")
+    elif not there:
+        yield NO_XEN_KERNEL.found(
+            "There is none in /boot, and apt knows none."
+            if found is None
+            else f"apt would not install {found.name} {found.version}, and there is no usable one in /boot."
+        )
+
+
+def _other(facts: Facts) -> str:
+    """A sentence about the kernel for Xen alone, where there is one to choose."""
+    found = facts.packages.xen_kernel
+    return f" {found.name} {found.version}, built here, could be it too." if found is not None else ""
+
+
 def check_kernel_options(facts: Facts, config: Config) -> Iterator[Finding]:
     lacking = [k for k in dom0_kernels(facts) if k.missing_options]
     if lacking:
@@ -172,7 +217,9 @@ def check_kernel_options(facts: Facts, config: Config) -> Iterator[Finding]:
 def _all(facts: Facts) -> str:
     if not facts.kernels:
         return "There is no kernel in /boot."
-    versions = [k.version for k in facts.kernels]
+    versions = [k.version for k in facts.kernels if not k.xen_only]
+    if not versions:
+        return "There is none of the distribution's kernels in /boot."
     if len(versions) == 1:
         return f"The kernel {versions[0]} can't be dom0."
     return f"None of the kernels can be dom0: {words(versions)}."

@@ -150,5 +150,9 @@ def check_transaction(facts: Facts, config: Config) -> Iterator[Finding]:
 
 def _concerns(facts: Facts, name: str) -> bool:
     p = facts.packages
-    ours = {c.name for c in (p.xen, p.kernel, *p.new, *p.recommended, *p.installed_xen) if c is not None}
+    ours = {
+        c.name
+        for c in (p.xen, p.kernel, p.xen_kernel, *p.new, *p.recommended, *p.installed_xen)
+        if c is not None
+    }
     return name in ours or name.startswith(("xen-", "libxen", "linux-image-"))

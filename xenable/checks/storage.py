@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from xenable.boot.room import room_to_keep
 from xenable.checks.base import Rule, words
-from xenable.checks.kernels import adds_kernel, dom0_kernels
+from xenable.checks.kernels import adds_kernel, adds_xen_kernel, dom0_kernels
 from xenable.config import Config
 from xenable.model import Facts, FileSystem, Finding, Severity
 
@@ -133,7 +133,7 @@ def _parts(facts: Facts) -> tuple[FileSystem, ...]:
 
 def _boot_needs(facts: Facts, boot: FileSystem) -> tuple[int, list[str]]:
     """MiB that /boot needs, and how they come together."""
-    added = adds_kernel(facts)
+    added = adds_kernel(facts) or adds_xen_kernel(facts)
     initrd = _initrd(facts, added)
     terms = [f"{SLOTS} × the initrd's {initrd}"]
     reserve = room_to_keep(initrd)

@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("confirm", "xenable.cli.confirm", "Make the Xen of this trial boot the default."),
     ("revert", "xenable.cli.revert", "Turn the machine back into what it was."),
     ("guest", "xenable.cli.guest", "Make, list, start, stop, change and remove guests."),
+    ("kernel", "xenable.cli.kernel", "Build kernels for Xen here, and list those that are here."),
     ("report", "xenable.cli.report", "Collect everything needed to find a fault into one archive."),
     ("facts", "xenable.cli.facts", "Print what Xenable knows about this machine."),
 )

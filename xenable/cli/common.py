@@ -9,11 +9,11 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from xenable.errors import XenableError
+from xenable.errors import INTERRUPTED, XenableError
 from xenable.host import Host
 
 if TYPE_CHECKING:
@@ -104,6 +104,25 @@ def working() -> Iterator[Listener]:
             yield listener
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def interruptible(hint: str) -> type[click.Group]:
+    """A group whose commands are no part of a conversion: what Ctrl-C leaves is told by this hint."""
+
+    class Interruptible(click.Group):
+        def invoke(self, ctx: click.Context) -> Any:
+            words = sys.argv[1:]
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                note(f"interrupted; {hint}")
+                if "--json" in words:
+                    from xenable.ui.document import error_document, print_document
+
+                    print_document(error_document("interrupted", hint, INTERRUPTED), sys.stdout)
+                raise click.exceptions.Exit(INTERRUPTED) from None
+
+    return Interruptible
 
 
 def step_states(host: Host) -> list[tuple[str, str, str]]:

@@ -11,34 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xenable.cli import CONTEXT
-from xenable.cli.common import json_option, need_consent, note
+from xenable.cli.common import interruptible, json_option, need_consent, note
 from xenable.cli.guest_common import guest_storage, name_argument, prepare, reporter, tell, word
 from xenable.cli.guest_images import images
-from xenable.errors import INTERRUPTED, XenableError
+from xenable.errors import XenableError
 from xenable.host import Host
 
 if TYPE_CHECKING:
     from xenable.guests.create import Request
 
 
-class Guests(click.Group):
-    """What Ctrl-C leaves is about guests here, not about a conversion."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        words = sys.argv[1:]
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            message, hint = "interrupted", "`xenable guest list` shows how the guests are"
-            note(f"{message}; {hint}")
-            if "--json" in words:
-                from xenable.ui.document import error_document, print_document
-
-                print_document(error_document(message, hint, INTERRUPTED), sys.stdout)
-            raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-@click.group(cls=Guests, context_settings=CONTEXT)
+@click.group(cls=interruptible("`xenable guest list` shows how the guests are"), context_settings=CONTEXT)
 def command() -> None:
     """Guests are ordinary domains of Xen: xl, xendomains and libvirt see them too. `xenable guest COMMAND
     --help` has the options of each."""

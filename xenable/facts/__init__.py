@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from xenable.model import Facts
 
 
-def gather(host: Host) -> Facts:
-    """Everything that can be known about a machine, or about a folder with its files. Changes nothing."""
+def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
+    """Everything that can be known about a machine, or about a folder with its files. Changes nothing.
+
+    xen_kernel: what apt would install has the kernel for Xen alone in it, in place of the distribution's.
+    """
     from xenable.facts.boot_loader import probe_boot_loader
     from xenable.facts.console import probe_console
     from xenable.facts.conversion import probe_conversion
@@ -49,7 +52,7 @@ def gather(host: Host) -> Facts:
         boot_loader=probe_boot_loader(host, firmware, storage, known),
         menu=probe_menu(host),
         kernels=kernels,
-        packages=probe_packages(host, distribution, kernels, known),
+        packages=probe_packages(host, distribution, kernels, known, xen_kernel=xen_kernel),
         modules=probe_modules(host),
         other_hypervisors=probe_other_hypervisors(host, known),
         network=probe_network(host),

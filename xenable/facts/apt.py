@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 SYSTEM = "xen-system-amd64"
 KERNELS_DEBIAN = ("linux-image-amd64", "linux-image-generic")
 KERNELS_UBUNTU = ("linux-image-generic", "linux-image-amd64")
+KERNELS_XEN = ("xen-image-lean", "xen-image-generic")
+"""Of the local repository, the best first."""
 LIBC = "libc6-xen"
 """Once a faster libc under Xen; taken where an archive still has it."""
 
@@ -34,6 +37,7 @@ class Simulation:
     xen: Candidate | None = None
     xen_series: str = ""
     kernel: Candidate | None = None
+    xen_kernel: Candidate | None = None
     recommended: tuple[Candidate, ...] = ()
     new: tuple[Candidate, ...] = ()
     upgraded: tuple[Candidate, ...] = ()
@@ -42,11 +46,14 @@ class Simulation:
     installed_kib: int | None = None
 
 
-def simulate(host: Host, kernels: Sequence[str], *, with_kernel: bool) -> Simulation | None:
+def simulate(
+    host: Host, kernels: Sequence[str], *, with_kernel: bool, xen_kernel: bool = False
+) -> Simulation | None:
     """Ask the apt of this machine; None when it could not be read at all.
 
     `kernels` are the names under which the distribution's generic kernel may be found, the best first; it is
-    part of what would be installed only `with_kernel`.
+    part of what would be installed only `with_kernel`. With `xen_kernel` a kernel for Xen alone is, in its
+    place.
     """
     try:
         import apt_pkg
@@ -69,7 +76,8 @@ def simulate(host: Host, kernels: Sequence[str], *, with_kernel: bool) -> Simula
             problem="unmet dependencies: " + ", ".join(sorted(broken)),
             install_recommends=install_recommends,
         )
-    return _install(cache, depcache, kernels, with_kernel, install_recommends)
+    wanted = KERNELS_XEN if xen_kernel else kernels if with_kernel else ()
+    return _install(cache, depcache, kernels, wanted, install_recommends)
 
 
 def _leave_caches_alone(host: Host) -> None:
@@ -92,18 +100,28 @@ def _install(
     cache: apt_pkg.Cache,
     depcache: apt_pkg.DepCache,
     kernels: Sequence[str],
-    with_kernel: bool,
+    wanted: Sequence[str],
     install_recommends: bool,
 ) -> Simulation:
+    """`wanted`: the kernels of which the first that there is comes along."""
+
     def candidate(name: str) -> apt_pkg.Version | None:
         return depcache.get_candidate_ver(cache[name]) if name in cache else None
 
+    def first(names: Sequence[str]) -> apt_pkg.Version | None:
+        return next((version for name in names if (version := candidate(name)) is not None), None)
+
     xen = candidate(SYSTEM)
-    kernel = next((version for name in kernels if (version := candidate(name)) is not None), None)
+    kernel = first(wanted)
+    told = Simulation(
+        install_recommends=install_recommends,
+        kernel=_as_candidate(first(kernels)),
+        xen_kernel=_as_candidate(first(KERNELS_XEN)),
+    )
     if xen is None:
-        return Simulation(install_recommends=install_recommends, kernel=_as_candidate(kernel))
+        return told
     depcache.mark_install(xen.parent_pkg)
-    if with_kernel and kernel is not None:
+    if kernel is not None:
         depcache.mark_install(kernel.parent_pkg)
     recommended = _recommended(depcache, xen, candidate(LIBC))
     for version in recommended:
@@ -119,12 +137,11 @@ def _install(
         elif depcache.marked_delete(package):
             removed.append(package.name)
     broken = [p.name for p in cache.packages if depcache.is_inst_broken(p)] if depcache.broken_count else []
-    return Simulation(
+    return dataclasses.replace(
+        told,
         problem=f"{SYSTEM} can't be installed: " + ", ".join(sorted(broken)) if broken else "",
-        install_recommends=install_recommends,
         xen=_as_candidate(xen),
         xen_series=_series(xen),
-        kernel=_as_candidate(kernel),
         recommended=tuple(Candidate(name=v.parent_pkg.name, version=v.ver_str) for v in recommended),
         new=tuple(sorted(new, key=lambda c: c.name)),
         upgraded=tuple(sorted(upgraded, key=lambda c: c.name)),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from xenable.boot.pairs import HEAD, kernel_compression
+from xenable.boot.pairs import HEAD, XEN_ONLY, kernel_compression
 from xenable.facts.dpkg import owner
 from xenable.facts.files import line, part
 from xenable.facts.initrd import unpacked_bytes
@@ -31,7 +31,9 @@ _SUFFIXES = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg
 def probe_kernels(host: Host) -> tuple[Kernel, ...]:
     running = line(host, "/proc/sys/kernel/osrelease")
     names = [
-        name for name in host.names(BOOT) if name.startswith("vmlinuz-") and not name.endswith(_SUFFIXES)
+        name
+        for name in host.names(BOOT)
+        if name.startswith(("vmlinuz-", XEN_ONLY)) and not name.endswith(_SUFFIXES)
     ]
     return tuple(_kernel(host, f"{BOOT}/{name}", running) for name in names)
 
@@ -53,7 +55,8 @@ def flavour(version: str) -> str:
 
 
 def _kernel(host: Host, image: str, running: str) -> Kernel:
-    version = PurePosixPath(image).name.removeprefix("vmlinuz-")
+    name = PurePosixPath(image).name
+    version = name.removeprefix("vmlinuz-").removeprefix(XEN_ONLY)
     config = host.text(f"{BOOT}/config-{version}") or host.text(f"/lib/modules/{version}/config")
     options = parse_config(config)
     initrd = next((p for form in INITRDS if host.exists(p := f"{BOOT}/{form.format(version)}")), "")
@@ -70,12 +73,14 @@ def _kernel(host: Host, image: str, running: str) -> Kernel:
         initrd_size=-(-host.path(initrd).stat().st_size // 2**20) if size is not None else None,
         running=version == running,
         flavour=flavour(version),
+        xen_only=name.startswith(XEN_ONLY),
     )
 
 
 def _package(host: Host, image: str, version: str) -> str:
     # The usual names first: a look at every package's list would cost more than all other facts together.
-    for prefix in (f"linux-image-{version}", f"linux-image-unsigned-{version}", "linux-image-"):
+    names = (f"linux-image-{version}", f"linux-image-unsigned-{version}", f"xen-image-{version}")
+    for prefix in (*names, "linux-image-"):
         if package := owner(host, image, prefix):
             return package
     return ""

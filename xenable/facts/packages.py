@@ -28,11 +28,17 @@ CLEAN_STATES = ("installed", "config-files", "not-installed")
 
 
 def probe_packages(
-    host: Host, distribution: Distribution, kernels: Sequence[Kernel], known: Mapping[str, Known]
+    host: Host,
+    distribution: Distribution,
+    kernels: Sequence[Kernel],
+    known: Mapping[str, Known],
+    *,
+    xen_kernel: bool = False,
 ) -> Packages:
     """On a folder only what dpkg has on record is known: apt is asked on a running machine.
 
-    The generic kernel counts as something to install when no kernel here can be a dom0.
+    The generic kernel counts as something to install when no kernel of the distribution here can be a dom0;
+    or, with `xen_kernel`, the one for Xen alone.
     """
     ubuntu = "ubuntu" in (distribution.id, *distribution.like)
     found = None
@@ -40,7 +46,8 @@ def probe_packages(
         found = simulate(
             host,
             KERNELS_UBUNTU if ubuntu else KERNELS_DEBIAN,
-            with_kernel=not any(kernel.dom0 is Answer.YES for kernel in kernels),
+            with_kernel=not any(kernel.dom0 is Answer.YES and not kernel.xen_only for kernel in kernels),
+            xen_kernel=xen_kernel,
         )
     told = found or Simulation()
     return Packages(
@@ -67,6 +74,7 @@ def probe_packages(
         download_bytes=told.download_bytes,
         installed_kib=told.installed_kib,
         upgraded=told.upgraded,
+        xen_kernel=told.xen_kernel,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from xenable.boot.commandline import xen_arguments
 from xenable.checks.kernels import adds_kernel
 from xenable.checks.memory import dom0_memory
-from xenable.config import Config
+from xenable.config import Config, KernelChoice
 from xenable.errors import XenableError
 from xenable.model import Facts
 from xenable.plan.network import network_steps
@@ -41,7 +41,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
 
     Errors: XenableError when dom0's memory can't be worked out, or the guests' network can't be made.
     """
-    late = settings_late(hypervisor_arguments(facts, config), native_flavour(facts))
+    late = settings_late(hypervisor_arguments(facts, config), native_flavour(facts), config.kernel)
     return (
         Menu(),
         WriteFile(path=SETTINGS_EARLY, content=settings_early()),
@@ -52,7 +52,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
         BootEnvironment(folder=facts.boot_loader.environment),
         Leftovers(folders=XEN_FOLDERS, precious=SAVED_GUESTS),
         InstallPackages(
-            names=package_names(facts),
+            names=package_names(facts, config),
             recommended=tuple(candidate.name for candidate in facts.packages.recommended),
         ),
         # Into files that the packages brought: before those are purged, they are again as they came.
@@ -69,11 +69,14 @@ def trial_steps(config: Config) -> tuple[Step, ...]:
     return (FillSlot(deadline=config.trial_seconds, hold=not config.auto_confirm), Arm())
 
 
-def package_names(facts: Facts) -> tuple[str, ...]:
-    """What is asked of apt by name: the Xen system, and a kernel where none here can be dom0."""
+def package_names(facts: Facts, config: Config) -> tuple[str, ...]:
+    """What is asked of apt by name: the Xen system, and a kernel where none here can be dom0, or where one
+    for Xen alone is wanted."""
     names = [facts.packages.xen.name] if facts.packages.xen else []
     if adds_kernel(facts) and facts.packages.kernel:
         names.append(facts.packages.kernel.name)
+    if config.kernel is KernelChoice.XEN and facts.packages.xen_kernel:
+        names.append(facts.packages.xen_kernel.name)
     return tuple(names)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from xenable.config import KernelChoice
 from xenable.datafiles import data_file
 from xenable.network.effective import GuestNet, Mode, render
 
@@ -20,7 +21,9 @@ def settings_early() -> str:
     )
 
 
-def settings_late(arguments: str, native_flavour: str = "") -> str:
+def settings_late(
+    arguments: str, native_flavour: str = "", kernel: KernelChoice = KernelChoice.DISTRO
+) -> str:
     """Sourced after all others: what Xenable asks of the hypervisor, before what the administrator set.
 
     native_flavour: of the kernels that stay the native default (cloud-amd64), where dom0 needs another.
@@ -31,6 +34,8 @@ def settings_late(arguments: str, native_flavour: str = "") -> str:
             "# The kernel that came for dom0 must not become the native default.\n"
             f"export XENABLE_NATIVE_FLAVOUR={native_flavour}\n"
         )
+    if kernel is KernelChoice.XEN:
+        text += "# Kernels that are for Xen alone come first.\nexport XENABLE_KERNEL=xen\n"
     return text
 
 

@@ -153,7 +153,7 @@ class InstallPackages(Step):
                 )
             if cache.get_changes():
                 # A menu that still names a kernel which is gone must not outlive the kernel.
-                kernels = any(name.startswith("linux-image") for name, _ in saved["new"])
+                kernels = any(name.startswith(("linux-image", "xen-image")) for name, _ in saved["new"])
                 menu = () if kernels else (transaction.HELD_MENU,)
                 try:
                     transaction.commit(host, cache, progress, held=(*menu, transaction.HELD_RELOADS))

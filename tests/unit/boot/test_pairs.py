@@ -71,6 +71,22 @@ def test_initrd_and_old_kernels(tmp_path: Path) -> None:
     assert (found["6.18-xen0"].initrd, found["6.18-xen0"].compression) == ("", "none")
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_kernels_for_xen_alone_come_first_or_last(tmp_path: Path, first: bool) -> None:
+    host = make_boot(tmp_path, ("4.17", "4.20"), ("6.1.9-amd64", "6.12.1-amd64"))
+    for version in ("6.1.170-1-xen-lean", "6.1.187-2-xen-lean"):
+        (tmp_path / f"boot/vmlinux-{version}").write_bytes(bzimage("gzip"))
+        (tmp_path / f"boot/config-{version}").write_text("CONFIG_XEN_DOM0=y\n")
+        (tmp_path / f"boot/initrd.img-{version}").write_bytes(b"initrd")
+    ours = ["6.1.187-2-xen-lean", "6.1.170-1-xen-lean"]
+    theirs = ["6.12.1-amd64", "6.1.9-amd64"]
+    found = usable_pairs(host, xen_kernels_first=first)
+    expected = [*ours, *theirs] if first else [*theirs, *ours]
+    assert [pair.kernel.version for pair in found] == expected * 2
+    assert [pair.xen.version for pair in found] == ["4.20-amd64"] * 4 + ["4.17-amd64"] * 4
+    assert {pair.kernel.version for pair in found if pair.kernel.xen_only} == set(ours)
+
+
 @pytest.mark.parametrize(
     ("series", "compression", "fits"),
     [

@@ -32,7 +32,7 @@ from xenable.checks.boot_loader import default_entries
 from xenable.checks.kernels import dom0_kernels, readable
 from xenable.checks.memory import dom0_memory
 from xenable.checks.network import ipv4_uplink
-from xenable.config import Config
+from xenable.config import Config, KernelChoice
 from xenable.model import (
     Answer,
     Candidate,
@@ -66,6 +66,19 @@ BRIDGE = replace(UPLINK, name="br0", kind="bridge")
 WIFI = replace(UPLINK, name="wlp2s0", kind="wireless")
 
 # id, what is different from the healthy machine, what the diagnosis says, what the remedy says.
+LEAN = Candidate(name="xen-image-lean", version="6.12.107-1")
+WITH_LEAN = {"xen_kernel": LEAN, "new": (XEN, LEAN)}
+XEN_KERNEL = replace(
+    KERNEL,
+    version="6.12.107-1-xen-lean",
+    image="/boot/vmlinux-6.12.107-1-xen-lean",
+    package="xen-image-6.12.107-1-xen-lean",
+    flavour="xen-lean",
+    compression="gzip",
+    xen_only=True,
+    running=False,
+)
+
 CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ("conversion/applied", {"conversion": {"state": "applied"}}, "applied", "xenable status"),
     ("conversion/half-applied", {"conversion": {"state": "half-applied"}}, "half-applied", "xenable apply"),
@@ -559,6 +572,27 @@ PLAIN = configured("ifupdown", (INTERFACES, "auto enp0s3\niface enp0s3 inet dhcp
 
 # The same with settings that are not the defaults: they come after what is different of the machine.
 CASES_OF_SETTINGS: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], ...] = (
+    (
+        "kernel/no-xen-kernel",
+        {"kernels": (KERNEL,)},
+        {"kernel": KernelChoice.XEN},
+        "none in /boot, and apt knows none",
+        "xenable kernel build",
+    ),
+    (
+        "kernel/no-xen-kernel",
+        {"kernels": (replace(XEN_KERNEL, initrd=""),), "packages": {"xen_kernel": LEAN}},
+        {"kernel": KernelChoice.XEN},
+        "would not install xen-image-lean 6.12.107-1, and there is no usable one",
+        "--kernel xen",
+    ),
+    (
+        "kernel/xen-kernel-added",
+        {"kernels": (CLOUD_KERNEL,), "packages": WITH_LEAN},
+        {"kernel": KernelChoice.XEN},
+        "xen-image-lean 6.12.107-1 comes from the local repository",
+        "xenable revert",
+    ),
     (
         "network/range-in-use",
         {"network": {"routes": (*HEALTHY.network.routes, VPN6)}},

@@ -83,7 +83,7 @@ class Machine:
         monkeypatch.setattr("xenable.config.PATH", tmp_path / "no-such-file")
         monkeypatch.setattr(os, "geteuid", lambda: 0)
 
-    def gather(self, host: Host) -> Facts:
+    def gather(self, host: Host, *, xen_kernel: bool = False) -> Facts:
         return self.facts
 
     def plan(self, facts: Facts, config: Config) -> tuple[Step, ...]:

@@ -290,9 +290,9 @@ def zsh_branches(path: Words) -> dict[str, str]:
     for depth, name in enumerate(path):
         indent = " " * (12 + 16 * depth)
         text = text[text.index(f"\n{indent}{name})\n") + 1 :].partition(f"\n{indent[:-4]}esac")[0]
-        text = re.split(rf"^{indent}(?!{name}\))\w+\)$", text, maxsplit=1, flags=re.M)[0]
+        text = re.split(rf"^{indent}(?!{name}\))[\w-]+\)$", text, maxsplit=1, flags=re.M)[0]
     indent = " " * (12 + 16 * len(path))
-    found = re.finditer(rf"^{indent}([a-z]+)\)\n(.*?);;", text, re.M | re.S)
+    found = re.finditer(rf"^{indent}([a-z-]+)\)\n(.*?);;", text, re.M | re.S)
     return {branch[1]: branch[2] for branch in found}
 
 
@@ -305,7 +305,7 @@ def test_zsh_offers_every_command_and_option() -> None:
     named = re.compile(r"--[a-z][a-z0-9-]*")
     assert set(named.findall(zsh_list("settings"))) >= SETTING_OPTIONS
     for group in GROUPS:
-        listed = re.findall(r"^    '([a-z]+):", zsh_list("_".join((*group, "commands"))), re.M)
+        listed = re.findall(r"^    '([a-z-]+):", zsh_list("_".join((*group, "commands"))), re.M)
         assert sorted(listed) == sorted(below(group)), group
         branches = zsh_branches(group)
         assert sorted(branches) == sorted(below(group)), group
@@ -339,7 +339,7 @@ def test_the_man_page_has_every_command_and_option_and_no_other() -> None:
     documented |= set(re.findall(r"^\.It .*, Fl -([a-z0-9-]+)", text, re.M))
     every = set().union(options(()), *(options(path) for path in PATHS))
     assert {f"--{name}" for name in documented} == every
-    told = [tuple(words.split()) for words in re.findall(r"^\.It Cm ([a-z]+(?: [a-z]+)*)", text, re.M)]
+    told = [tuple(words.split()) for words in re.findall(r"^\.It Cm ([a-z]+(?: [a-z-]+)*)", text, re.M)]
     assert sorted(told) == sorted(PATHS)
     for setting in SETTINGS:
         assert setting.default in text
@@ -353,7 +353,7 @@ def test_the_man_page_s_synopsis_is_that_of_each_command() -> None:
         if path in GROUPS:
             continue
         used = synopsis[synopsis.index(f".Cm {' '.join(path)}\n") :].partition(".Nm")[0]
-        long = {f"--{word}" for word in re.findall(r"Fl -([a-z-]+)", used)}
+        long = {f"--{word}" for word in re.findall(r"Fl -([a-z0-9-]+)", used)}
         short = {"--output"} if "Fl o" in used else set()
         assert long | short | {"--help"} == options(path) - SETTING_OPTIONS, path
         assert (".Op Ar setting" in used) is bool(options(path) & SETTING_OPTIONS), path
@@ -367,7 +367,7 @@ def test_the_man_page_has_every_option_of_a_group_where_the_group_is_told_of() -
         title = f".Ss Options of {' '.join(group)}\n"
         part = MAN.read_text(encoding="utf-8").partition(title)[2]
         part = re.split(r"^\.S[hs] ", part, maxsplit=1, flags=re.M)[0]
-        told = set(re.findall(r"^\.It Fl (-[a-z-]+)", part, re.M))
+        told = set(re.findall(r"^\.It Fl (-[a-z0-9-]+)", part, re.M))
         every = set().union(*(options((*group, name)) for name in below(group)))
         assert {f"-{name}" for name in told} == every - {"--json", "--help"}
 

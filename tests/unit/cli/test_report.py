@@ -100,7 +100,7 @@ def test_findings_are_a_document(members: dict[str, str]) -> None:
 
 
 def test_a_broken_machine_gets_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(host: Host) -> None:
+    def broken(host: Host, *, xen_kernel: bool) -> None:
         raise RuntimeError(f"no such luck, password={SECRET}")
 
     monkeypatch.setattr("xenable.facts.gather", broken)

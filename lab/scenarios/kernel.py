@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel for Xen alone: dom0 and a guest run it on a machine whose own kernel is one for clouds."""
+
+from dataclasses import replace
+
+from lab import baseimage, converted, xenkernel
+from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
+from lab.guestside import KEY, create, in_guest, make_key, wait_guest
+from lab.machines import Lab, machine
+from lab.recipe import Kernel
+from lab.story import must, say, step
+from lab.tree import diff_trees
+from lab.vm import VM
+
+OWN_ENTRY = """set -e
+cat >>/etc/grub.d/40_custom <<'END'
+menuentry 'xen kernel' --id xen-kernel {
+    search --no-floppy --fs-uuid --set=root @DISK@
+    linux /boot/vmlinux-@RELEASE@ root=UUID=@DISK@ ro console=hvc0
+    initrd /boot/initrd.img-@RELEASE@
+}
+END
+sed -i '/^GRUB_DEFAULT=/d' /etc/default/grub
+echo GRUB_DEFAULT=xen-kernel >>/etc/default/grub
+update-grub
+"""
+"""A guest has no hypervisor of its own: its menu has no entry for such a kernel until one is added."""
+
+
+def run(lab: Lab) -> None:
+    """The lean kernel is built from source, is dom0's and a guest's on a cloud machine, and goes again."""
+    recipe = replace(lab.recipe, release=xenkernel.own_release(), kernel=Kernel.CLOUD)
+    cloud = replace(lab, recipe=recipe)
+    with machine(cloud) as vm:
+        with step("the machine boots its cloud kernel"):
+            vm.start()
+            own = kernel(vm)
+            must(own.endswith("-cloud-amd64"), f"{own} is a cloud kernel")
+            converted.install(vm, recommended=True)
+        before, menu = vm.tree(), vm.ssh("cat /boot/grub/grub.cfg").stdout
+        with step("it gets the repository, and check offers both kernels"):
+            xenkernel.give(vm)
+            said = xenable(vm, "check")
+            must("--kernel xen" in said, f"the kernel for Xen alone is offered: {said}")
+        with step("apply takes the kernel for Xen alone"):
+            xenable(vm, "apply --yes --kernel xen")
+            must(status(vm)["state"] == "armed", "the state is armed")
+            now = vm.ssh("cat /boot/grub/grub.cfg").stdout
+            names = vm.ssh("ls /boot/vmlinux-*").stdout.split()
+            must(len(names) == 1, f"one such kernel is there: {names}")
+            release = names[0].removeprefix("/boot/vmlinux-")
+            natives = [line for line in native_lines(now) if release in line]
+            must(not natives, f"no native entry boots {release}: {natives}")
+            others = vm.ssh("ls /boot/vmlinuz-* | grep -v cloud", check=False).stdout
+            must(not others, f"no other kernel came: {others}")
+        with step("the trial boots it under Xen, and is confirmed"):
+            reboot(vm)
+            wait_state(vm, "confirmed", 500)
+            is_dom0(vm)
+            must(kernel(vm) == release and release.endswith("-xen-lean"), f"{release} runs: {kernel(vm)}")
+            say(xenable(vm, "kernel list"))
+        with step("a guest gets the same kernel by apt, and boots it"):
+            make_key(vm)
+            baseimage.give(vm, recipe.release)
+            create(vm, "web1", "--type pv")
+            old = wait_guest(vm, "web1")
+            same_kernel(vm, "web1", release)
+            vm.ssh("xenable guest reboot web1")
+            wait_guest(vm, "web1", old)
+            must(in_guest(vm, "web1", "uname -r").strip() == release, f"{release} runs in the guest")
+            in_guest(vm, "web1", "ping -c 2 -W 5 dom0")
+            vm.ssh("ping -c 2 -W 5 web1")
+        with step("revert takes it all away, and the menu is as before"):
+            xenable(vm, "revert --yes --remove-guests")
+            vm.ssh(f"rm -r {xenkernel.REPOSITORY} {xenkernel.SOURCES}")
+            reboot(vm)
+            is_native(vm)
+            must(kernel(vm) == own, f"the native default is still {own}: {kernel(vm)}")
+            must(vm.ssh("cat /boot/grub/grub.cfg").stdout == menu, "the menu is byte-identical")
+            changed = diff_trees(before, vm.tree())
+            must(not changed, "every file is as it was:\n" + "\n".join(changed))
+
+
+def same_kernel(vm: VM, guest: str, release: str) -> None:
+    """Install dom0's kernel in a guest from dom0's repository, and make it the guest's default."""
+    deb = f"xen-image-{release}"
+    vm.ssh(
+        f"scp -q -i {KEY} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+        f"{xenkernel.REPOSITORY}/{deb}_*.deb root@{guest}:/var/tmp/",
+        timeout=900,
+    )
+    in_guest(vm, guest, f"DEBIAN_FRONTEND=noninteractive apt-get install -y -q /var/tmp/{deb}_*.deb", 1800)
+    disk = in_guest(vm, guest, "findmnt -no UUID /").strip()
+    in_guest(vm, guest, OWN_ENTRY.replace("@DISK@", disk).replace("@RELEASE@", release), 600)
+
+
+def native_lines(menu: str) -> list[str]:
+    """Lines of the menu that load a kernel, but those of a hypervisor's dom0."""
+    return [line for line in menu.splitlines() if line.split()[:1] in (["linux"], ["initrd"])]
+
+
+def kernel(vm: VM) -> str:
+    """The version of the kernel that runs."""
+    return vm.ssh("uname -r").stdout.strip()

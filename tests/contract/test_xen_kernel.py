@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernels for Xen alone, and xen-support: the real apt, dpkg and update-grub in a sandbox."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from xenable.facts.apt import KERNELS_DEBIAN, simulate
+from xenable.host import Host
+from xenable.kernels import places, repository
+from xenable.kernels.lists import stanza_fields
+from xenable.steps.packages import InstallPackages
+
+from .sandbox import REPOSITORY, boot_menu, build, command, configure_apt, inside, needs_sandbox, publish
+
+pytestmark = [pytest.mark.realtool, needs_sandbox]
+
+HOST = Host()
+RELEASE = "6.12.9-1-xen-lean"
+
+
+def tell(fraction: float, text: str) -> None:
+    assert 0.0 <= fraction <= 1.0
+
+
+def status(name: str) -> str:
+    return command(f"dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null || true")
+
+
+def test_the_native_menu_never_offers_it() -> None:
+    def work() -> None:
+        boot_menu()
+        before = Path("/boot/grub/grub.cfg").read_text()
+        # Newer than every kernel of the distribution.
+        for name in ("vmlinux", "initrd.img"):
+            Path(f"/boot/{name}-99.9-1-xen-lean").write_bytes(b"content")
+        Path("/boot/config-99.9-1-xen-lean").write_text("CONFIG_XEN_DOM0=y\n")
+        command("update-grub")
+        assert Path("/boot/grub/grub.cfg").read_text() == before
+        # The same file by another name would be the default.
+        Path("/boot/vmlinux-99.9-1-xen-lean").rename("/boot/vmlinuz-99.9-1-xen-lean")
+        command("update-grub")
+        assert "99.9-1-xen-lean" in Path("/boot/grub/grub.cfg").read_text()
+
+    inside(work)
+
+
+def xen_image(version: str) -> None:
+    """Packages like those of a build, into the archive of the sandbox."""
+    build(f"xen-image-{version}-xen-lean", version, files={f"/boot/vmlinux-{version}-xen-lean": "kernel"})
+    build("xen-image-lean", version, Depends=f"xen-image-{version}-xen-lean")
+
+
+def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
+    def work() -> None:
+        Path("/etc/apt/sources.list").write_text("")
+        xen_image("6.12.9-1")
+        debs = sorted(path.name for path in Path("/archive").glob("*.deb"))
+        repository.publish(HOST, Path("/archive"), debs)
+        told = simulate(HOST, KERNELS_DEBIAN, with_kernel=False)
+        assert told is not None and told.xen_kernel is not None and told.xen_kernel.version == "6.12.9-1"
+        # A second build comes beside the first, and both can be had.
+        for path in Path("/archive").glob("*.deb"):
+            path.unlink()
+        xen_image("6.12.9-2")
+        repository.publish(HOST, Path("/archive"), sorted(p.name for p in Path("/archive").glob("*.deb")))
+        assert "6.12.9-2" in command("apt-cache policy xen-image-lean | grep Candidate")
+        command("apt-get -qq -y install xen-image-6.12.9-1-xen-lean xen-image-lean >/dev/null 2>&1")
+        assert status("xen-image-6.12.9-1-xen-lean") == status("xen-image-6.12.9-2-xen-lean") == "installed"
+        # Whoever changes it without the key is not believed.
+        packages = places.REPOSITORY / "Packages"
+        packages.write_text(packages.read_text().replace("6.12.9-2", "6.12.9-3"))
+        # Else apt sees the signed list unchanged, and looks no further.
+        command("rm -rf /var/lib/apt/lists/*")
+        assert subprocess.run(["apt-get", "-qq", "update"], capture_output=True, check=False).returncode != 0
+        assert repository.remove(HOST) and not repository.remove(HOST)
+        assert HOST.names(places.KERNELS) == () and not HOST.exists(places.APT_SOURCES)
+        command("apt-get -qq update")
+        assert status("xen-image-6.12.9-2-xen-lean") == "installed"
+
+    inside(work)
+
+
+def test_a_repository_that_can_not_be_made_whole_leaves_the_one_before() -> None:
+    def work() -> None:
+        xen_image("6.12.9-1")
+        debs = sorted(path.name for path in Path("/archive").glob("*.deb"))
+        repository.publish(HOST, Path("/archive"), debs)
+        before = HOST.link_target(places.REPOSITORY)
+        with pytest.raises(Exception, match="cannot run"):
+            repository.publish(HOST, Path("/archive"), ["gone.deb"])
+        assert HOST.link_target(places.REPOSITORY) == before
+        assert "6.12.9-1" in command("apt-cache policy xen-image-lean | grep Candidate")
+
+    inside(work)
+
+
+def test_what_brings_a_kernel_for_xen_alone_and_takes_it_away() -> None:
+    def work() -> None:
+        build("xen-system-amd64", Depends="xen-hypervisor-4.20-amd64")
+        build("xen-hypervisor-4.20-amd64")
+        build("linux-image-amd64")
+        xen_image("6.12.9-1")
+        publish()
+        ours = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, xen_kernel=True)
+        theirs = simulate(HOST, KERNELS_DEBIAN, with_kernel=True)
+        assert ours is not None and theirs is not None and ours.kernel == theirs.kernel
+        assert {c.name for c in ours.new} - {c.name for c in theirs.new} == {
+            "xen-image-lean",
+            f"xen-image-{RELEASE}",
+        }
+        assert {c.name for c in theirs.new} - {c.name for c in ours.new} == {"linux-image-amd64"}
+        step = InstallPackages(names=("xen-system-amd64", "xen-image-lean"), recommended=())
+        saved = step.save(HOST)
+        step.do(HOST, saved, tell)
+        assert status(f"xen-image-{RELEASE}") == "installed"
+        step.undo(HOST, saved, tell)
+        assert status(f"xen-image-{RELEASE}") == "" and not Path(f"/boot/vmlinux-{RELEASE}").exists()
+
+    inside(work)
+
+
+# ---------------------------------------------------------------------------------------------- xen-support
+
+
+def control_of(architecture: str) -> dict[str, str]:
+    """The control fields of xen-support as dpkg makes them for an architecture."""
+    top = Path("/srv/tree")
+    shutil.rmtree(top, ignore_errors=True)
+    (top / "debian/xen-support/DEBIAN").mkdir(parents=True)
+    for name in ("control", "changelog"):
+        shutil.copy(REPOSITORY / "debian" / name, top / "debian" / name)
+    command(
+        f"cd {top} && DEB_HOST_ARCH={architecture} dpkg-gencontrol -pxen-support "
+        "-Pdebian/xen-support -Vmisc:Depends= 2>/dev/null"
+    )
+    return stanza_fields((top / "debian/xen-support/DEBIAN/control").read_text())
+
+
+def archive(architecture: str) -> None:
+    """A small archive with xen-support of an architecture, and a libc6-xen as there once was."""
+    fields = control_of(architecture)
+    build("xen-support", Depends=fields["depends"], Recommends=fields["recommends"])
+    build("xen-system-amd64", Depends="xen-hypervisor-4.20-amd64")
+    build("xen-hypervisor-4.20-amd64")
+    for name in ("linux-image-amd64", "grub-xen-host", "libc6-xen", "xenable", "qemu-system-xen"):
+        build(name)
+    publish()
+
+
+def test_xen_support_brings_what_it_recommends() -> None:
+    def work() -> None:
+        archive("i386")
+        command("apt-get -qq -y install xen-support >/dev/null 2>&1")
+        for name in (
+            "xen-hypervisor-4.20-amd64",
+            "linux-image-amd64",
+            "libc6-xen",
+            "grub-xen-host",
+            "xenable",
+        ):
+            assert status(name) == "installed", name
+
+    inside(work)
+
+
+def test_libc6_xen_comes_though_apt_leaves_recommendations_out() -> None:
+    def work() -> None:
+        archive("i386")
+        configure_apt('APT::Install-Recommends "false";\n')
+        assert "Inst libc6-xen" not in command("apt-get --simulate install xen-support")
+        told = simulate(HOST, KERNELS_DEBIAN, with_kernel=True)
+        assert told is not None and not told.install_recommends
+        names = tuple(candidate.name for candidate in told.recommended)
+        assert "libc6-xen" in names
+        step = InstallPackages(names=("xen-support",), recommended=names)
+        step.do(HOST, step.save(HOST), tell)
+        assert status("libc6-xen") == status("xen-support") == status("xen-system-amd64") == "installed"
+        assert status("xenable") != "installed"
+
+    inside(work)
+
+
+def test_a_kernel_that_was_built_here_will_do() -> None:
+    def work() -> None:
+        xen_image("6.12.9-1")
+        archive("amd64")
+        command("apt-get -qq -y install xen-image-lean >/dev/null 2>&1")
+        command("apt-get -qq -y install xen-support >/dev/null 2>&1")
+        assert status("xen-support") == "installed" and status("linux-image-amd64") != "installed"
+        assert status("libc6-xen") != "installed", "amd64 never had one"
+
+    inside(work)
+
+
+def test_architectures() -> None:
+    def work() -> None:
+        assert "libc6-xen" in re.split(r"[,\s]+", control_of("i386")["recommends"])
+        assert "libc6-xen" not in control_of("amd64")["recommends"]
+        assert control_of("amd64")["depends"].startswith(
+            "xen-image-lean | xen-image-generic | linux-image-amd64 | linux-image-generic"
+        )
+
+    inside(work)

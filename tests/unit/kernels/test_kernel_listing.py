@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every kernel of a machine: who made it, and what it can be used as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xenable.__main__ import run
+from xenable.cli import kernel
+from xenable.errors import Exit
+from xenable.host import Host
+from xenable.kernels.listing import GUEST_OPTIONS, kernel_rows
+from xenable.model import Answer
+from xenable.ui.kernels import kernels_document, render_kernels
+from xenable.ui.layout import plain
+
+GUEST = "".join(f"{option}=y\n" for option in sorted(GUEST_OPTIONS)) + "CONFIG_XEN_PVH=y\n"
+DOM0 = GUEST + "CONFIG_XEN_DOM0=y\n"
+STATUS = """\
+Package: linux-image-6.12.9-cloud-amd64
+Status: install ok installed
+Maintainer: Debian Kernel Team <kernel@example.org>
+
+Package: xen-image-6.12.9-1-xen-lean
+Status: install ok installed
+Maintainer: The Xenable developers <xenable@example.org>
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    files = {
+        "/boot/vmlinuz-6.12.9-cloud-amd64": "",
+        "/boot/config-6.12.9-cloud-amd64": GUEST,
+        "/boot/vmlinux-6.12.9-1-xen-lean": "",
+        "/boot/config-6.12.9-1-xen-lean": DOM0,
+        "/boot/vmlinuz-6.1.0-own": "",
+        "/boot/vmlinuz-6.1.0-own.old": "",
+        "/boot/initrd.img-6.1.0-own": "",
+        "/lib/modules/6.12.9-1-xen-lean/modules.dep": "",
+        "/lib/modules/5.10.0-gone/modules.dep": "",
+        "/proc/sys/kernel/osrelease": "6.12.9-cloud-amd64\n",
+        "/var/lib/dpkg/status": STATUS,
+        "/var/lib/dpkg/info/linux-image-6.12.9-cloud-amd64.list": "/boot/vmlinuz-6.12.9-cloud-amd64\n",
+        "/var/lib/dpkg/info/xen-image-6.12.9-1-xen-lean.list": "/boot/vmlinux-6.12.9-1-xen-lean\n",
+    }
+    for path, text in files.items():
+        target = tmp_path / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    return Host(tmp_path)
+
+
+def test_rows(host: Host) -> None:
+    rows = {row.version: row for row in kernel_rows(host)}
+    assert list(rows) == ["6.12.9-cloud-amd64", "6.12.9-1-xen-lean", "6.1.0-own", "5.10.0-gone"]
+    cloud, lean = rows["6.12.9-cloud-amd64"], rows["6.12.9-1-xen-lean"]
+    own, gone = rows["6.1.0-own"], rows["5.10.0-gone"]
+    assert (cloud.dom0, cloud.guest, cloud.native) == (Answer.NO, Answer.YES, Answer.YES)
+    assert cloud.running and cloud.maker == "Debian Kernel Team" and not cloud.modules
+    assert (lean.dom0, lean.guest, lean.native) == (Answer.YES, Answer.YES, Answer.NO)
+    assert lean.package == "xen-image-6.12.9-1-xen-lean" and lean.modules and not lean.running
+    # Nothing says how it was built.
+    assert (own.dom0, own.guest, own.native) == (Answer.UNKNOWN, Answer.UNKNOWN, Answer.YES)
+    assert own.package == own.maker == ""
+    assert (gone.dom0, gone.guest, gone.native) == (Answer.NO, Answer.NO, Answer.NO) and gone.image == ""
+
+
+def test_table(host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(kernel, "Host", lambda: host)
+    assert run(["kernel", "list"]) == Exit.DONE
+    text = capsys.readouterr().out
+    assert all(len(row) <= 80 for row in text.splitlines())
+    head, cloud, *others = text.splitlines()
+    assert head.split() == ["Kernel", "dom0", "guest", "native", "Made", "by"]
+    assert cloud.split()[:5] == ["*", "6.12.9-cloud-amd64", "-", "yes", "yes"]
+    assert any(row.endswith("only its modules are here") for row in others)
+    assert any("?" in row and "no package" in row for row in others)
+    assert run(["kernel", "list", "--json"]) == Exit.DONE
+    assert '"dom0": "unknown"' in capsys.readouterr().out
+
+
+def test_a_machine_without_kernels(tmp_path: Path) -> None:
+    rows = kernel_rows(Host(tmp_path))
+    assert plain(render_kernels(rows, 80)) == "There is no kernel in /boot.\n"
+    assert kernels_document(rows)["kernels"] == []
+
+
+def test_a_long_version_has_a_line_of_its_own(host: Host) -> None:
+    host.write("/boot/vmlinuz-6.12.107+deb13-some-very-long-flavour-amd64", b"")
+    text = plain(render_kernels(kernel_rows(host), 80))
+    assert "  6.12.107+deb13-some-very-long-flavour-amd64\n" in text

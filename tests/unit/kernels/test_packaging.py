@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""debian/ of the source package, and the numbers of builds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xenable.errors import XenableError
+from xenable.host import Host
+from xenable.kernels.archive import Archive
+from xenable.kernels.flavours import flavour
+from xenable.kernels.packaging import Naming, build_depends, changelog, debian_files, fill, templates
+from xenable.kernels.patches import Patch
+from xenable.kernels.places import BUILDS
+from xenable.kernels.records import Build, add_build, builds, next_naming, same_build
+
+ARCHIVE = Archive(
+    path=Path("/s/linux_6.12.9.orig.tar.xz"), sha256="a" * 64, version="6.12.9", date=1_700_000_000
+)
+NAMING = Naming(upstream="6.12.9", revision=2, flavour="lean")
+PATCHES = (Patch(name="xsa-1.patch", text="Subject: [PATCH] xen: do not\nFrom: x\n"),)
+BUILD = Build(
+    upstream="6.12.9",
+    revision=1,
+    flavour="lean",
+    inputs="i",
+    objects=10,
+    seconds=5,
+    made="2026-01-31T12:00:00Z",
+    packages=("xen-image-lean_6.12.9-1_amd64.deb",),
+)
+
+
+def files() -> dict[str, str]:
+    return debian_files(templates(), NAMING, flavour("lean"), ARCHIVE, PATCHES)
+
+
+def test_names() -> None:
+    assert (NAMING.release, NAMING.version) == ("6.12.9-2-xen-lean", "6.12.9-2")
+    control = files()["control"]
+    assert re.findall(r"(?m)^Package: (.*)$", control) == [
+        "xen-image-6.12.9-2-xen-lean",
+        "xen-headers-6.12.9-2-xen-lean",
+        "xen-image-lean",
+    ]
+    # Nothing that a kernel of the distribution is called, and nothing in its stead.
+    assert not re.search(r"(?m)^(Package|Provides|Replaces|Conflicts|Breaks):.*linux-", control)
+    assert "linux-libc-dev" not in control
+
+
+def test_nothing_is_left_to_be_filled_in() -> None:
+    made = files()
+    assert not any(re.search(r"@[A-Z]+@", name + text) for name, text in made.items())
+    assert made["patches/series"] == "xsa-1.patch\n" and "patches/xsa-1.patch" in made
+    assert made["release.mk"] == "RELEASE = 6.12.9-2-xen-lean\n"
+    with pytest.raises(ValueError, match="@OTHER@"):
+        fill("@OTHER@", {})
+
+
+def test_the_day_is_that_of_the_source() -> None:
+    text = changelog(NAMING, ARCHIVE, PATCHES)
+    assert text.startswith("xen-kernel (6.12.9-2) unstable;")
+    assert "  * xsa-1.patch: xen: do not\n" in text and "Tue, 14 Nov 2023 22:13:20 +0000" in text
+
+
+def test_what_a_build_needs() -> None:
+    needed = build_depends(templates()["control.in"])
+    assert {"build-essential", "bc", "debhelper", "flex", "libelf-dev", "patch"} <= set(needed)
+    assert not any("(" in name or "," in name for name in needed)
+
+
+@pytest.mark.realtool
+def test_scripts(tmp_path: Path) -> None:
+    scripts = [name for name, text in files().items() if text.startswith("#!/bin/sh")]
+    assert len(scripts) == 6
+    for name in scripts:
+        (tmp_path / name).write_text(files()[name])
+        subprocess.run(["shellcheck", tmp_path / name], check=True)
+
+
+# --------------------------------------------------------------------------------------------------- numbers
+
+
+def test_a_number_never_stands_for_two_things(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.make_folder(BUILDS.parent)
+    assert builds(host) == () and next_naming((), "6.12.9", "lean").revision == 1
+    add_build(host, BUILD)
+    add_build(host, replace(BUILD, revision=2, inputs="j"))
+    add_build(host, replace(BUILD, flavour="generic", revision=7, inputs="j"))
+    known = builds(host)
+    assert next_naming(known, "6.12.9", "lean").revision == 3
+    assert next_naming(known, "6.12.10", "lean").revision == 1
+    found = same_build(known, "6.12.9", "lean", "j")
+    assert found is not None and found.naming == NAMING
+    assert same_build(known, "6.12.9", "lean", "k") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"schema": 2, "builds": []}', '{"schema": 1, "builds": [{}]}']
+)
+def test_a_damaged_list_is_refused(tmp_path: Path, text: str) -> None:
+    host = Host(tmp_path)
+    host.make_folder(BUILDS.parent)
+    host.write(BUILDS, text.encode())
+    with pytest.raises(XenableError, match="damaged"):
+        builds(host)

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Building a kernel, stage by stage: each is whole before the next begins, and a later run goes on from it.
+
+    unpack and patch → configure, and prove it → dpkg-buildpackage → into the repository
+
+Nothing is installed, and until the last stage nothing is where apt looks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from xenable.errors import XenableError
+from xenable.host import STATE, Host, Result
+from xenable.kernels import configure, packaging
+from xenable.kernels.archive import Archive, extract
+from xenable.kernels.commands import cleanly, isolated
+from xenable.kernels.flavours import Flavour
+from xenable.kernels.makeoutput import Counter, first_error
+from xenable.kernels.packaging import Naming
+from xenable.kernels.patches import Patch, try_patches
+from xenable.kernels.places import WORK
+from xenable.kernels.records import Build, builds, next_naming, same_build
+from xenable.model import Progress
+
+MIB = 1 << 20
+LOG = "build.log"
+
+
+class Stage(StrEnum):
+    """How far a build came."""
+
+    BEGUN = "begun"
+    UNPACKED = "unpacked"
+    CONFIGURED = "configured"
+    BUILT = "built"
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A build under way, as its folder has it."""
+
+    inputs: str
+    version: str
+    revision: int
+    flavour: str
+    stage: Stage
+    objects: int = 0
+    """Files that were compiled so far."""
+    seconds: int = 0
+    """That compiling took so far."""
+
+    @property
+    def naming(self) -> Naming:
+        return Naming(upstream=self.version, revision=self.revision, flavour=self.flavour)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    flavour: Flavour
+    archive: Archive
+    patches: tuple[Patch, ...]
+    base: str
+    """The configuration that the flavour stands on; empty for none."""
+    jobs: int
+
+
+def build(host: Host, request: Request, progress: Progress) -> tuple[State, Path]:
+    """Make the packages; returns what was made and the folder they are in, for whoever publishes them.
+
+    What an earlier run of the same things left is gone on with. Only for who holds the lock of the kernels'
+    folder. Errors: XenableError in one sentence; what was reached stays, for the next run.
+    """
+    place = WORK / request.flavour.name
+    state = _begin(host, request, place)
+    if state.stage is Stage.BEGUN:
+        state = _unpack(host, request, place, state, progress)
+    if state.stage is Stage.UNPACKED:
+        progress(0.10, "configuring")
+        configure.configure(
+            host, request.flavour, request.archive, request.base, state.naming, place / "tree"
+        )
+        state = _reached(host, place, state, Stage.CONFIGURED)
+    if state.stage is Stage.CONFIGURED:
+        state = _compile(host, request, place, state, progress)
+    progress(0.97, "compiled")
+    return state, place
+
+
+def done_before(host: Host, request: Request) -> Build | None:
+    """The build of exactly this, where there was one."""
+    return same_build(builds(host), request.archive.version, request.flavour.name, digest(host, request))
+
+
+def packages(host: Host, place: Path) -> tuple[str, ...]:
+    """Names of the packages that a build made."""
+    return tuple(name for name in host.names(place) if name.endswith(".deb"))
+
+
+def finish(host: Host, place: Path) -> None:
+    """Remove the folder of a build whose packages are where apt finds them."""
+    host.run(["rm", "-rf", "--one-file-system", "--", place], timeout=None)
+
+
+def digest(host: Host, request: Request) -> str:
+    """SHA-256 over everything that decides about the bytes of the packages."""
+    parts = [request.archive.sha256, request.flavour.name, request.flavour.about, request.base]
+    parts += [text for pair in request.flavour.fragments.items() for text in pair]
+    parts += [text for patch in request.patches for text in (patch.name, patch.text)]
+    parts += [text for pair in sorted(packaging.templates().items()) for text in pair]
+    parts += host.run(["gcc", "--version"]).stdout.splitlines()[:1]
+    parts += host.run(["ld", "--version"]).stdout.splitlines()[:1]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+# -------------------------------------------------------------------------------------------------- stages
+
+
+def _begin(host: Host, request: Request, place: Path) -> State:
+    """What an earlier run of the same things reached, or a new folder."""
+    inputs = digest(host, request)
+    state = _read(host, place)
+    if state is not None and state.inputs == inputs:
+        return state
+    finish(host, place)
+    _check_room(host, request.flavour)
+    naming = next_naming(builds(host), request.archive.version, request.flavour.name)
+    host.make_folder(place)
+    state = State(
+        inputs=inputs,
+        version=naming.upstream,
+        revision=naming.revision,
+        flavour=naming.flavour,
+        stage=Stage.BEGUN,
+    )
+    return _reached(host, place, state, Stage.BEGUN)
+
+
+def _unpack(host: Host, request: Request, place: Path, state: State, progress: Progress) -> State:
+    """The source with debian/ in it and its patches applied; what is half done has another name."""
+    new, tree = place / "tree.new", place / "tree"
+    if request.patches:
+        try_patches(host, request.patches, request.archive, lambda fraction, text: progress(0.02, text))
+    progress(0.04, f"unpacking {request.archive.path.name}")
+    host.run(["rm", "-rf", "--", new, tree], timeout=None)
+    host.make_folder(new)
+    extract(host, request.archive, new)
+    files = packaging.debian_files(
+        packaging.templates(), state.naming, request.flavour, request.archive, request.patches
+    )
+    for name, text in files.items():
+        host.make_folder((new / "debian" / name).parent)
+        host.write(new / "debian" / name, text.encode(), mode=0o755 if name == "rules" else 0o644)
+    progress(0.09, "applying the patches")
+    host.run(cleanly(new, ["dpkg-source", "--before-build", "."]), timeout=900)
+    # Else the end of a build would take the patches away again, and the next one compile what they touch.
+    host.remove(new / ".pc/.dpkg-source-unapply")
+    host.rename(new, tree)
+    return _reached(host, place, state, Stage.UNPACKED)
+
+
+def _compile(host: Host, request: Request, place: Path, state: State, progress: Progress) -> State:
+    """Run dpkg-buildpackage: make goes on where it was. What it said is in build.log."""
+    expected = _expected(host, request, place / "tree")
+    counter = Counter(done=state.objects, expected=expected)
+    began = time.monotonic()
+    lines: list[str] = []
+
+    def listen(line: str) -> None:
+        lines.append(line)
+        if counter.feed(line):
+            progress(0.12 + 0.83 * counter.fraction, counter.text(time.monotonic() - began))
+
+    progress(0.12, "compiling")
+    cmd = [
+        "dpkg-buildpackage",
+        "--build=binary",
+        "--no-pre-clean",
+        "--unsigned-source",
+        "--unsigned-changes",
+    ]
+    more = {"DEB_BUILD_OPTIONS": f"parallel={request.jobs} nocheck"}
+    try:
+        result = host.stream([*isolated(), *cleanly(place / "tree", cmd, more)], listen)
+    finally:
+        spent = state.seconds + int(time.monotonic() - began)
+        state = dataclasses.replace(state, objects=counter.done, seconds=spent)
+        _reached(host, place, state, Stage.CONFIGURED)
+        host.write(place / LOG, "".join(f"{line}\n" for line in lines).encode())
+    if result.code != 0:
+        raise _build_error(request.flavour, place, result)
+    return _reached(host, place, state, Stage.BUILT)
+
+
+def _reached(host: Host, place: Path, state: State, stage: Stage) -> State:
+    state = dataclasses.replace(state, stage=stage)
+    host.write(place / "state.json", (json.dumps(dataclasses.asdict(state)) + "\n").encode())
+    return state
+
+
+def _read(host: Host, place: Path) -> State | None:
+    """None where there is no build that could be gone on with."""
+    try:
+        data = json.loads(host.text(place / "state.json"))
+        return State(**(data | {"stage": Stage(data["stage"])}))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+# -------------------------------------------------------------------------------------------------- helpers
+
+
+def _expected(host: Host, request: Request, tree: Path) -> int:
+    """How many files there are to compile: as many as last time, or by the number of options."""
+    same = [build for build in builds(host) if build.flavour == request.flavour.name]
+    if same:
+        return same[-1].objects
+    return configure.objects_of(host.text(tree / configure.CONFIG))
+
+
+def check_tools(host: Host) -> None:
+    """Errors: XenableError that names what has to be installed for a build."""
+    from xenable.facts.dpkg import read_status
+
+    known = read_status(host)
+    wanted = packaging.build_depends(packaging.templates()["control.in"])
+    missing = [name for name in wanted if not (name in known and known[name].installed)]
+    if missing:
+        raise XenableError(
+            f"cannot build a kernel: not installed here: {', '.join(missing)}",
+            hint=f"sudo apt install --no-install-recommends {' '.join(missing)}",
+        )
+
+
+def _check_room(host: Host, flavour: Flavour) -> None:
+    host.make_folder(WORK)
+    free = host.free_bytes(WORK)
+    if free is not None and free < flavour.room:
+        raise XenableError(
+            f"cannot build a kernel: {STATE} has {free // MIB} MiB free, and {flavour.room // MIB} MiB are "
+            "needed for the time of the work",
+            hint="free some space, then run the command again; nothing was changed",
+        )
+
+
+def _build_error(flavour: Flavour, place: Path, result: Result) -> XenableError:
+    what = f"cannot build the {flavour.name} kernel"
+    log = place / LOG
+    if re.search(r"No space left on device", result.stdout):
+        return XenableError(
+            f"{what}: the disk is full",
+            hint="free some space, then run the command again: it goes on from here",
+        )
+    return XenableError(
+        f"{what}: {first_error(result.stdout) or f'dpkg-buildpackage ended with status {result.code}'}",
+        hint=f"{log} has all that was said; the next run goes on from here. Nothing was installed",
+    )

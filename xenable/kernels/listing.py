@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every kernel of this machine: who made it, and what it can be used as."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from xenable.boot.pairs import XEN_ONLY, newest_first
+from xenable.facts.dpkg import owner
+from xenable.facts.files import line
+from xenable.facts.kernels import parse_config
+from xenable.host import Host
+from xenable.model import Answer
+
+BOOT = "/boot"
+MODULES = "/lib/modules"
+
+GUEST_OPTIONS = frozenset(
+    {"CONFIG_XEN", "CONFIG_HVC_XEN", "CONFIG_XEN_BLKDEV_FRONTEND", "CONFIG_XEN_NETDEV_FRONTEND"}
+)
+"""Beside CONFIG_XEN_PV or CONFIG_XEN_PVH: console, disk and network of a guest."""
+
+_IMAGE = re.compile(r"(vmlinu[xz]|kernel)-([A-Za-z0-9][A-Za-z0-9.+~_-]*)")
+_ENDINGS = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelRow:
+    version: str
+    image: str
+    """Path; empty where only its modules are here."""
+    package: str
+    """Empty where none owns it."""
+    maker: str
+    """Who looks after the package; empty where nobody is known."""
+    dom0: Answer
+    guest: Answer
+    native: Answer
+    """Whether a boot loader may start it without Xen."""
+    modules: bool
+    running: bool
+
+
+def kernel_rows(host: Host) -> tuple[KernelRow, ...]:
+    """All that are in /boot or /lib/modules, the newest first."""
+    images = {
+        match[2]: f"{BOOT}/{name}"
+        for name in host.names(BOOT)
+        if (match := _IMAGE.fullmatch(name)) and not name.endswith(_ENDINGS)
+        if not host.link_target(f"{BOOT}/{name}")
+    }
+    folders = [name for name in host.names(MODULES) if host.is_dir(f"{MODULES}/{name}")]
+    makers = _makers(host)
+    running = line(host, "/proc/sys/kernel/osrelease")
+    versions = newest_first(tuple({*images, *folders}))
+    return tuple(
+        _row(host, version, images.get(version, ""), version in folders, version == running, makers)
+        for version in versions
+    )
+
+
+def _row(
+    host: Host, version: str, image: str, modules: bool, running: bool, makers: dict[str, str]
+) -> KernelRow:
+    options = parse_config(host.text(f"{BOOT}/config-{version}") or host.text(f"{MODULES}/{version}/config"))
+    known = bool(options) and bool(image)
+    package = _package(host, image or f"{MODULES}/{version}", version)
+    xen_only = image.startswith(f"{BOOT}/{XEN_ONLY}")
+    guest = options >= GUEST_OPTIONS and bool({"CONFIG_XEN_PV", "CONFIG_XEN_PVH"} & options)
+    return KernelRow(
+        version=version,
+        image=image,
+        package=package,
+        maker=makers.get(package, ""),
+        dom0=_answer(known, image, "CONFIG_XEN_DOM0" in options),
+        guest=_answer(known, image, guest),
+        native=Answer.of(bool(image) and not xen_only),
+        modules=modules,
+        running=running,
+    )
+
+
+def _answer(known: bool, image: str, yes: bool) -> Answer:
+    if not image:
+        return Answer.NO
+    return Answer.of(yes if known else None)
+
+
+def _package(host: Host, path: str, version: str) -> str:
+    names = (f"xen-image-{version}", f"linux-image-{version}", f"linux-image-unsigned-{version}")
+    for prefix in (*names, f"linux-modules-{version}", "linux-image-", ""):
+        if package := owner(host, path, prefix):
+            return package
+    return ""
+
+
+def _makers(host: Host) -> dict[str, str]:
+    """Package to its maintainer's name, without the address."""
+    found = {}
+    for paragraph in host.text("/var/lib/dpkg/status").split("\n\n"):
+        fields = dict(re.findall(r"(?m)^(Package|Maintainer): (.*)$", paragraph))
+        if "Package" in fields:
+            found[fields["Package"]] = fields.get("Maintainer", "").partition("<")[0].strip()
+    return found

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The repository that apt installs these kernels from: on this machine, signed by a key made for it alone.
+
+It is a folder that is made whole beside the one in use, and then the link that apt reads is turned over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from xenable.errors import XenableError
+from xenable.facts.apt import LISTS
+from xenable.host import Host
+from xenable.kernels.places import APT_SOURCES, BUILDS, KERNELS, KEYS, REPOSITORY
+
+OWNER = "Kernels built by Xenable on this machine"
+RELEASE = (
+    ("Origin", "Xenable"),
+    ("Label", "Kernels built on this machine"),
+    ("Suite", "local"),
+    ("Codename", "local"),
+    ("Architectures", "amd64"),
+    ("Description", "Kernels for Xen, built by xenable on this machine"),
+)
+
+
+def publish(host: Host, folder: Path, debs: Sequence[str]) -> None:
+    """Add packages to the repository, whole or not at all, and make apt see it. Errors: XenableError."""
+    _check_tools(host)
+    fingerprint = _key(host)
+    old = host.link_target(REPOSITORY)
+    new = KERNELS / f"repository.{int(old.rpartition('.')[2]) + 1 if old else 1}"
+    host.run(["rm", "-rf", "--", new])
+    host.make_folder(new)
+    for name in host.names(REPOSITORY):
+        if name.endswith(".deb"):
+            host.link_or_copy(REPOSITORY / name, new / name)
+    for name in debs:
+        # By copy: the folder of the build may be on another file system.
+        host.run(["cp", "--reflink=auto", "--", folder / name, new / name], timeout=None)
+        host.chmod(new / name, 0o644)
+    _index(host, new, fingerprint)
+    host.run(["sync", "-f", new], timeout=None)
+    host.symlink(REPOSITORY, new.name)
+    if old:
+        host.run(["rm", "-rf", "--", KERNELS / old])
+    host.write(APT_SOURCES, sources_text(_public(host, fingerprint)).encode())
+    _refresh(host)
+
+
+def remove(host: Host) -> bool:
+    """Take the repository out of apt, and away, with its key; returns whether there was one.
+
+    Kernels that were installed from it stay.
+    """
+    there = host.exists(APT_SOURCES) or host.exists(REPOSITORY) or host.exists(KEYS)
+    # apt first: with a source that is gone every `apt update` would fail.
+    host.remove(APT_SOURCES)
+    for name in host.names(LISTS):
+        if name.startswith(str(REPOSITORY).replace("/", "_")):
+            host.remove(f"{LISTS}/{name}")
+    folders = [name for name in host.names(KERNELS) if re.fullmatch(r"repository\.[0-9]+", name)]
+    host.remove(REPOSITORY)
+    for path in (*(KERNELS / name for name in folders), KEYS):
+        host.run(["rm", "-rf", "--", path])
+    host.remove(BUILDS)
+    return there
+
+
+def sources_text(key: str) -> str:
+    """The file for apt, with the public key in it: sources.list(5). Pure."""
+    lines = (f" {line}" if line.strip() else " ." for line in key.strip().splitlines())
+    return (
+        "# Written by `xenable kernel build`; `xenable kernel remove-repository` takes it away.\n"
+        f"Types: deb\nURIs: file:{REPOSITORY}\nSuites: ./\nSigned-By:\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _check_tools(host: Host) -> None:
+    for program, package in (("gpg", "gpg"), ("apt-ftparchive", "apt-utils")):
+        if not host.exists(f"/usr/bin/{program}"):
+            raise XenableError(
+                f"cannot make a repository: {program} is missing", hint=f"sudo apt install {package}"
+            )
+
+
+def _index(host: Host, folder: Path, fingerprint: str) -> None:
+    """Packages, Release and InRelease of a folder of packages."""
+    packages = host.run(["env", "-C", folder, "apt-ftparchive", "packages", "."], timeout=600).stdout
+    host.write(folder / "Packages", packages.encode())
+    options = [word for key, value in RELEASE for word in ("-o", f"APT::FTPArchive::Release::{key}={value}")]
+    release = host.run(["env", "-C", folder, "apt-ftparchive", *options, "release", "."], timeout=600).stdout
+    host.write(folder / "Release", release.encode())
+    # gpg would ask before it overwrites.
+    host.remove(folder / "InRelease")
+    _gpg(
+        host,
+        "--local-user",
+        fingerprint,
+        "--output",
+        folder / "InRelease",
+        "--clearsign",
+        folder / "Release",
+    )
+    host.chmod(folder / "InRelease", 0o644)
+
+
+def _key(host: Host) -> str:
+    """Fingerprint of the key, which is made at the first use."""
+    host.make_folder(KEYS, 0o700)
+    found = _fingerprint(host)
+    if not found:
+        _gpg(host, "--quick-generate-key", OWNER, "ed25519", "sign", "never")
+        found = _fingerprint(host)
+    return found
+
+
+def _fingerprint(host: Host) -> str:
+    listed = _gpg(host, "--with-colons", "--list-secret-keys")
+    match = re.search(r"(?m)^fpr:+([0-9A-F]{40}):$", listed)
+    return match[1] if match else ""
+
+
+def _public(host: Host, fingerprint: str) -> str:
+    return _gpg(host, "--armor", "--export-options", "export-minimal", "--export", fingerprint)
+
+
+def _gpg(host: Host, *words: str | Path) -> str:
+    alone: list[str | Path] = ["gpg", "--homedir", KEYS, "--batch", "--no-tty", "--quiet"]
+    try:
+        return host.run([*alone, "--pinentry-mode", "loopback", "--passphrase", "", *words]).stdout
+    finally:
+        # Its agent would go on in the background, and keep the folder.
+        host.run(["gpgconf", "--homedir", KEYS, "--kill", "all"], check=False)
+
+
+def _refresh(host: Host) -> None:
+    """Let apt read this repository, and no other: nothing is fetched from anywhere."""
+    only = ["-o", f"Dir::Etc::sourcelist={APT_SOURCES}", "-o", "Dir::Etc::sourceparts=-"]
+    host.run(["apt-get", "-q", *only, "-o", "APT::Get::List-Cleanup=0", "update"], timeout=600)
