@@ -292,7 +292,11 @@ def arm(host: Host, slot: str) -> None:
     write_trial(host, Trial(slot=slot, verdict="armed", seconds=0, deadline=0))
     # First the slot and the menu, then the word to boot them.
     host.settle()
-    write_environment(host, folder, replace(env, try_slot=slot, trying="", stage="", started=""))
+    # A default that fell back must not come back when this trial does: only `trying` kept it off.
+    default = "" if env.trying == env.default else env.default
+    write_environment(
+        host, folder, replace(env, default=default, try_slot=slot, trying="", stage="", started="")
+    )
 
 
 def armed_slot(host: Host) -> str:
@@ -354,6 +358,20 @@ def confirm(host: Host) -> TrialStatus:
     accept(host)
     watchdog.stop_dead_man(host)
     return status(host)
+
+
+def reverted(host: Host) -> bool:
+    """Whether the journal says that a revert is at work here, or was: the next reset is native anyway.
+
+    A journal that is not there, or that can't be read, says nothing of the kind.
+    """
+    try:
+        records = journal.read_journal(host)
+    except XenableError:
+        return False
+    if not records:
+        return bool(host.names(journal.HISTORY))
+    return any(record.state in (EntryState.UNDOING, EntryState.UNDONE) for record in records)
 
 
 # ------------------------------------------------------------------------------------------- trial record

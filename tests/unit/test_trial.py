@@ -202,6 +202,19 @@ def test_all_is_in_its_place_on_disk_before_grub_is_told_to_boot_it(
     assert read_environment(host, GRUB) == Environment(try_slot="a")
 
 
+def test_a_default_that_fell_back_does_not_come_back_after_another_trial(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    monkeypatch.setattr("xenable.health.look_around", lambda host: Before(known=True))
+    trial.arm(host, "b")
+    assert read_environment(host, GRUB) == Environment(try_slot="b")
+    # One that did not fail is what a failed trial falls back to.
+    write_environment(host, GRUB, Environment(default="a"))
+    trial.arm(host, "b")
+    assert read_environment(host, GRUB) == Environment(default="a", try_slot="b")
+
+
 def test_disarm_makes_the_next_boot_native(host: Host) -> None:
     write_environment(host, GRUB, Environment(default="a", try_slot="b"))
     trial.disarm(host)

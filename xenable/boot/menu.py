@@ -70,11 +70,16 @@ def _head(inputs: MenuInputs) -> Iterator[str]:
 _FUNCTIONS = """\
 
 function xenable_mark {
+	set xenable_trying=
+	set xenable_default=
+	load_env --file "$xenable_block" xenable_trying xenable_default
+	if [ "$xenable_trying" = "$xenable_default" ]; then set xenable_default=; fi
 	set xenable_try=
 	set xenable_trying="$1"
 	set xenable_stage=loading
 	set xenable_started=
-	if save_env --file "$xenable_block" xenable_try xenable_trying xenable_stage xenable_started; then
+	if save_env --file "$xenable_block" xenable_try xenable_trying xenable_default \
+xenable_stage xenable_started; then
 		set xenable_try=unread
 		set xenable_trying=
 		set xenable_stage=
@@ -107,8 +112,9 @@ function xenable_native {
 	configfile "$prefix/grub.cfg"
 }
 """.splitlines()
-"""What the entries share. xenable_native starts the menu over with our choice switched off: a reset would
-come back here for ever when the block can't be written."""
+"""What the entries share. xenable_mark gives up a default that fell back: `trying` alone kept it off, and is
+about to be another's. xenable_native starts the menu over with our choice switched off: a reset would come
+back here for ever when the block can't be written."""
 
 
 # --------------------------------------------------------------------------------- the choice of the default

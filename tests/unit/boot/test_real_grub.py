@@ -90,6 +90,16 @@ def test_failed_trial_of_the_other_slot_ends_on_the_good_one(machine: Machine) -
     assert machine.boot() == "native simple"
 
 
+def test_a_default_that_fell_back_stays_away(machine: Machine) -> None:
+    """Another entry is chosen by hand, and fails too: what failed before it is no way out."""
+    machine.menu(grub_header(GRUB_DEFAULT="0"))
+    machine.environment(default="a")
+    assert machine.boot() == "xen slot=a"
+    machine.environment(default="a", trying="a", try_slot="b")
+    assert machine.boot() == "xen slot=b"
+    assert machine.boot() == "native simple"
+
+
 def test_unwritable_block(machine: Machine) -> None:
     """A disk that takes no writes: Xen must not be started, and the machine must not go round in circles."""
     machine.environment(try_slot="a")
