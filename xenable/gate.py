@@ -42,7 +42,7 @@ def note_fall_back(host: Host) -> None:
         return
     _say(f"the boot under Xen fell back: {now.reason}")
     record = trial.read_trial(host) or Trial(slot="", verdict="", seconds=0, deadline=0)
-    trial.write_trial(host, replace(record, verdict="fell-back", reason=now.reason))
+    _keep(host, replace(record, verdict="fell-back", reason=now.reason))
 
 
 def judge(host: Host) -> None:
@@ -57,28 +57,29 @@ def judge(host: Host) -> None:
         began = time.monotonic()
         env = trial.environment(host)
         seconds = _uptime(host)
-        if env is not None and not env.trying:
+        over = trial.reverted(host) if env is None else not env.trying
+        if over:
             # Nothing is on trial, or a person confirmed, or reverted.
             _stop_dead_man(host)
             if record is not None:
-                trial.write_trial(host, replace(record, verdict="passed", seconds=seconds))
+                _keep(host, replace(record, verdict="passed", seconds=seconds))
             return
         confirmed = env is not None and env.trying == env.default
         lacking = health.missing(host, before, confirmed=confirmed) if env is not None else NO_BLOCK
         hold = HOLD in words and not confirmed
         if record is None:
             record = _first_record(host, env, seconds, deadline)
-            trial.write_trial(host, record)
+            _keep(host, record)
         if not lacking and not hold:
             trial.accept(host)
             _stop_dead_man(host)
-            trial.write_trial(host, replace(record, verdict="passed", seconds=seconds, missing=()))
+            _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))
             _say(f"dom0 is healthy after {seconds} s: Xen is the default from now on")
             return
         verdict = "waiting" if lacking else "held"
         if (verdict, lacking) != (record.verdict, record.missing) or seconds - record.seconds >= 30:
             record = replace(record, verdict=verdict, seconds=seconds, missing=lacking)
-            trial.write_trial(host, record)
+            _keep(host, record)
             _say(f"dom0 waits for {'; '.join(lacking) or '`xenable confirm`'}")
         if deadline and seconds >= deadline - MARGIN:
             give_up(host, replace(record, seconds=seconds))
@@ -126,7 +127,7 @@ def guard(host: Host, deadline: int) -> None:
 def give_up(host: Host, record: Trial) -> None:
     """Write the last word and reset; should the reboot hang, the dead-man ends it."""
     verdict = record.verdict if record.verdict == "held" else "gave-up"
-    trial.write_trial(host, replace(record, verdict=verdict))
+    _keep(host, replace(record, verdict=verdict))
     _say("time is up: resetting to the native system")
     host.run(["systemctl", "reboot", "--force"], check=False, timeout=30)
 
@@ -138,6 +139,14 @@ def kernel_words(command_line: str) -> dict[str, str]:
 
 def _uptime(host: Host) -> int:
     return int(float(host.text("/proc/uptime", "0").split()[0]))
+
+
+def _keep(host: Host, record: Trial) -> None:
+    """Put the record on disk. It only explains: a full disk must not cost a healthy dom0 its verdict."""
+    try:
+        trial.write_trial(host, record)
+    except XenableError as e:
+        _say(f"{e.message}; what the trial boot waits for is not on record")
 
 
 def _say(text: str) -> None:

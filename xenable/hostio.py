@@ -228,6 +228,9 @@ def run(words: Sequence[str], data: str, env: Mapping[str, str], timeout: float 
         return 127, "", f"{words[0]}: not found"
     except PermissionError:
         return 126, "", f"{words[0]}: may not be executed"
+    except OSError as e:
+        # A script without #!, a program for another processor, too many arguments.
+        return 126, "", f"{words[0]}: {e.strerror}"
     except subprocess.TimeoutExpired:
         return 124, "", f"no answer within {timeout:g} s"
     return done.returncode, done.stdout, done.stderr

@@ -7,13 +7,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xenable import gate, health, trial
 from xenable.boot.environment import Environment, read_environment, write_environment
+from xenable.engine import plan_into_journal
+from xenable.errors import XenableError
 from xenable.health import Before
 from xenable.host import Host, Result, StrPath
+from xenable.journal import Terms, write_state
+from xenable.model import EntryState
+from xenable.steps.files import WriteFile
 
 GRUB = "/boot/grub"
 WATCHDOG = "/sys/class/watchdog/watchdog1"
@@ -155,6 +161,52 @@ def test_a_revert_during_the_trial_ends_the_gate(
     monkeypatch.setattr(time, "sleep", sleep)
     gate.run_gate(host)
     assert ran == []
+
+
+def test_a_revert_that_has_removed_the_block_ends_the_gate(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ("xl: not found",))
+    records = plan_into_journal(host, (WriteFile(path="/etc/a", content="x"),), Terms())
+
+    def sleep(_seconds: float) -> None:
+        write_state(host, records[0], EntryState.UNDONE)
+        host.remove(f"{GRUB}/xenable.env")
+        host.remove(trial.TRIAL)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    gate.run_gate(host)
+    assert ran == [] and host.read("/dev/watchdog1") == b"V"
+
+
+def test_a_block_that_vanished_is_no_revert(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ())
+    host.remove(f"{GRUB}/xenable.env")
+    gate.run_gate(host)
+    assert ran == [["systemctl", "reboot", "--force"]]
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_full_disk_costs_no_healthy_dom0_its_verdict(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch, confirmed: bool
+) -> None:
+    write_environment(host, GRUB, Environment(trying="a", default="a" if confirmed else "", stage="started"))
+    looks(monkeypatch, ("sshd: nothing listens",), ())
+    real = Host.write
+
+    def write(self: Host, path: StrPath, data: bytes, **options: Any) -> None:
+        if str(path).startswith("/var"):
+            raise XenableError(f"cannot write {path}: No space left on device")
+        real(self, path, data, **options)
+
+    monkeypatch.setattr(Host, "write", write)
+    gate.run_gate(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+    assert host.read("/dev/watchdog1") == b"V"
 
 
 def test_later_boots_of_a_confirmed_dom0_are_not_compared_with_native(
