@@ -319,7 +319,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         name="leftovers",
-        step=Leftovers(folders=("/srv/xen", "/srv/site"), precious=("/srv/xen/save", "/srv/site/save")),
+        step=Leftovers(folders=("/srv/xen", "/srv/site"), own=("/srv/xen/deep/*",)),
         prepare=_xen_ran,
         foreign=_saved_guest,
         begin=(_xen_runs,),

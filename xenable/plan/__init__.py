@@ -33,7 +33,8 @@ STOCK_GENERATOR = "/etc/grub.d/20_linux_xen"
 PACKAGES_HOOK = "/etc/apt/apt.conf.d/90xenable"
 GATE = "xenable-gate.service"
 XEN_FOLDERS = ("/var/lib/xen", "/var/log/xen")
-SAVED_GUESTS = ("/var/lib/xen/save",)
+XEN_FILES = ("/var/log/xen/*", "/var/lib/xen/userdata-*", "/var/lib/xen/qemu-*")
+"""Logs, libxl's records of guests (libxl_internal.c, libxl__userdata_path) and the state of their QEMU."""
 
 
 def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
@@ -50,7 +51,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
         StatOverride(path=STOCK_GENERATOR, mode=0o644),
         WriteFile(path=GENERATOR, content=generator_script(), mode=0o755),
         BootEnvironment(folder=facts.boot_loader.environment),
-        Leftovers(folders=XEN_FOLDERS, precious=SAVED_GUESTS),
+        Leftovers(folders=XEN_FOLDERS, own=XEN_FILES),
         InstallPackages(
             names=package_names(facts, config),
             recommended=tuple(candidate.name for candidate in facts.packages.recommended),

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar
 
+from xenable.facts.storage import read_mounts
 from xenable.host import Host
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps.base import Saved, Step
@@ -20,8 +22,9 @@ class Leftovers(Step):
     kind: ClassVar[str] = "leftovers"
 
     folders: tuple[str, ...]
-    precious: tuple[str, ...]
-    """Folders below them whose files are somebody's data: the memory of guests that were saved."""
+    own: tuple[str, ...]
+    """Patterns of fnmatch for the files in there that Xen's programs write, and nobody misses. Any other is
+    somebody's data: the memory of a guest that was saved, a disk that found its place there."""
 
     def title(self) -> str:
         return f"note what Xen's programs will leave in {', '.join(self.folders)}"
@@ -42,27 +45,37 @@ class Leftovers(Step):
         """Nothing: this kind is all about undo."""
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
-        absent = tuple(saved["absent"])
-        files = [
-            path
-            for folder in self.precious
-            if folder.startswith(absent)
-            for path in _below(host, Path(folder))
-            if not host.is_dir(path)
-        ]
-        return tuple(Obstacle(what=f"{path} is the saved state of a guest") for path in files)
+        found = []
+        mounts = _mounts(host)
+        for folder in saved["absent"]:
+            for path in _below(host, Path(folder), mounts):
+                if str(path) in mounts:
+                    found.append(Obstacle(what=f"{path} is a mount point: unmount it"))
+                elif not (_is_folder(host, path) or any(fnmatchcase(str(path), own) for own in self.own)):
+                    found.append(Obstacle(what=f"{path} is somebody's data: it would go with {folder}"))
+        return tuple(found)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        mounts = _mounts(host)
         for folder in saved["absent"]:
-            for path in _below(host, Path(folder)):
+            for path in _below(host, Path(folder), mounts):
                 host.remove(path)
             host.remove(folder)
 
 
-def _below(host: Host, folder: Path) -> Iterator[Path]:
-    """Everything in a folder, the contents of a folder before the folder itself."""
+def _mounts(host: Host) -> frozenset[str]:
+    return frozenset(mount.mount_point for mount in read_mounts(host))
+
+
+def _is_folder(host: Host, path: Path) -> bool:
+    return host.is_dir(path) and not host.link_target(path)
+
+
+def _below(host: Host, folder: Path, mounts: frozenset[str]) -> Iterator[Path]:
+    """Everything in a folder, the contents of a folder before the folder itself; nothing of what is mounted
+    there: to remove a mount point fails, and what is mounted stays as it is."""
     for name in host.names(folder):
         path = folder / name
-        if host.is_dir(path) and not host.link_target(path):
-            yield from _below(host, path)
+        if _is_folder(host, path) and str(path) not in mounts:
+            yield from _below(host, path, mounts)
         yield path
