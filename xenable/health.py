@@ -19,7 +19,7 @@ from xenable.errors import XenableError
 from xenable.facts.network import probe_network
 from xenable.facts.services import probe_services
 from xenable.host import STATE, Host
-from xenable.model import Network, Services
+from xenable.model import DEFAULT, DEFAULT6, Network, Services
 
 BEFORE = STATE / "before.json"
 HOOKS = Path("/etc/xenable/health.d")
@@ -233,12 +233,9 @@ def _addresses(network: Network) -> tuple[str, ...]:
 
 
 def _default_routes(network: Network) -> tuple[str, ...]:
-    families = {
-        "v6" if ":" in route.gateway or ":" in route.destination else "v4"
-        for route in network.routes
-        if route.destination in ("default", "0.0.0.0/0", "::/0")
-    }
-    return tuple(sorted(families))
+    families = {DEFAULT: "v4", DEFAULT6: "v6"}
+    found = {families[r.destination] for r in network.routes if r.destination in families}
+    return tuple(sorted(found))
 
 
 def _asked_memory(command_line: str) -> int | None:

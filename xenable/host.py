@@ -215,6 +215,18 @@ class Host:
         if not same:
             raise XenableError(f"cannot write {path}: it is not {len(data)} bytes long")
 
+    def edit(self, path: StrPath, data: bytes) -> None:
+        """New content for a file that is there: its mode, owner, attributes, and a link to it stay.
+
+        Errors: XenableError when it is no regular file, or can't be written.
+        """
+        target = self.resolve(path)
+        info = self.stat(target)
+        if info is None or not stat.S_ISREG(info.st_mode):
+            raise XenableError(f"cannot change {path}: it is no regular file", hint="make it one")
+        owner, mode = (info.st_uid, info.st_gid), stat.S_IMODE(info.st_mode)
+        self.write(target, data, mode=mode, owner=owner, xattrs=self.xattrs(target))
+
     def append(self, path: StrPath, data: bytes) -> None:
         """Append to a file and wait until it is on disk; a new file is mode 0644."""
         with _writing(path):

@@ -134,7 +134,8 @@ def _line(record: Record, state: EntryState, saved: Mapping[str, Any] | None = N
 
 
 def _json(entry: Json) -> bytes:
-    return json.dumps(entry, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    # In ASCII: the name of a file need not be UTF-8, and comes back from its escapes as it was.
+    return json.dumps(entry, sort_keys=True).encode() + b"\n"
 
 
 def repair_tail(host: Host) -> None:

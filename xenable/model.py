@@ -299,10 +299,14 @@ class InterfaceConfig:
     """The number by which systemd-networkd makes itself known to a DHCP server; None when unknown."""
 
 
+DEFAULT, DEFAULT6 = "default", "::/0"
+"""Destinations of default routes: one without a gateway has nothing else that tells its family."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route:
     destination: str
-    """`default` or a prefix."""
+    """DEFAULT, DEFAULT6, or a prefix."""
     interface: str
     gateway: str
 

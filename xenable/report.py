@@ -20,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from xenable import __version__
+from xenable.boot.environment import FOLDERS as ENVIRONMENT_FOLDERS
+from xenable.boot.environment import environment_path
+from xenable.boot.slots import SLOTS, slot_folder
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.journal import JOURNAL
 from xenable.model import Facts
+from xenable.network.effective import PATH as NETWORK_ENV
 from xenable.redact import Redactor
 
 FILES: tuple[str, ...] = (
@@ -32,8 +36,11 @@ FILES: tuple[str, ...] = (
     "/boot/grub/grub.cfg",
     "/proc/cmdline",
     "/etc/xenable/xenable.conf",
+    str(NETWORK_ENV),
     str(STATE / "trial.json"),
     str(STATE / "before.json"),
+    *(environment_path(folder) for folder in ENVIRONMENT_FOLDERS),
+    *(str(slot_folder(slot) / name) for slot in SLOTS for name in ("manifest.json", "boot.cfg")),
 )
 FOLDERS: tuple[str, ...] = ("/etc/default/grub.d", "/var/log/xenable", "/var/lib/systemd/pstore")
 

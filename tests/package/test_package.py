@@ -57,6 +57,16 @@ def test_lintian_is_content(deb: Path) -> None:
     output("lintian", "--allow-root", "-i", "-I", "--fail-on", "error,warning", deb)
 
 
+def test_no_maintainer_script_stops_a_unit(deb: Path, tmp_path: Path) -> None:
+    """debhelper would stop all of them at an upgrade: the guests' network, and the gate of a trial boot."""
+    output("dpkg-deb", "-e", deb, tmp_path)
+    scripts = [path for path in tmp_path.iterdir() if path.name.startswith(("pre", "post"))]
+    assert {path.name for path in scripts} == {"postinst", "postrm", "prerm"}
+    for path in scripts:
+        text = path.read_text(encoding="utf-8")
+        assert "deb-systemd-" not in text and "systemctl" not in text, path.name
+
+
 def test_contents(deb: Path, tmp_path: Path) -> None:
     output("dpkg-deb", "-x", deb, tmp_path)
     for name in ("grub.d", "guest", "hold", "initramfs", "network"):

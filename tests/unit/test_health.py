@@ -14,7 +14,7 @@ from xenable import health
 from xenable.errors import XenableError
 from xenable.health import Before
 from xenable.host import Host, Result, StrPath
-from xenable.model import Answer, Interface, Network, Route, Services
+from xenable.model import DEFAULT6, Answer, Interface, Network, Route, Services
 
 HEALTHY = {
     "xenstore-read": Result(0, "0\n", ""),
@@ -128,6 +128,14 @@ def test_the_network_of_before_is_asked_for(host: Dom0, monkeypatch: pytest.Monk
     assert missing(host, confirmed=True) == ("the network: the default route (v4) is not back",)
     sees(monkeypatch, network=replace(NETWORK, interfaces=NETWORK.interfaces[:1]))
     assert missing(host, confirmed=True) == ()
+
+
+def test_a_default_route_without_a_gateway_is_of_its_family(
+    host: Dom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tunnel = Route(destination=DEFAULT6, interface="six", gateway="")
+    sees(monkeypatch, network=replace(NETWORK, routes=(tunnel,)))
+    assert "the network: the default route (v4) is not back" in missing(host, confirmed=True)
 
 
 def test_sshd_and_new_failures_are_asked_for(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,21 @@ def test_overwrite_keeps_the_inode_and_the_length(tmp_path: Path) -> None:
     assert host.read("/block") == b"abcd"
 
 
+def test_an_edit_leaves_the_file_what_it_is(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.make_folder("/etc")
+    host.write("/etc/real", b"old", mode=0o600, xattrs={"user.note": b"1"})
+    host.symlink("/etc/link", "real")
+    host.edit("/etc/link", b"new")
+    info = host.stat("/etc/real")
+    assert host.read("/etc/real") == b"new" and host.link_target("/etc/link") == "real"
+    assert info is not None and info.st_mode & 0o777 == 0o600
+    assert host.xattrs("/etc/real") == {"user.note": b"1"}
+    for path in ("/etc", "/etc/none"):
+        with pytest.raises(XenableError, match=f"cannot change {path}: it is no regular file"):
+            host.edit(path, b"")
+
+
 def test_a_folder_runs_no_command(tmp_path: Path) -> None:
     with pytest.raises(XenableError, match=r"cannot run reboot: .* is a folder"):
         Host(tmp_path).run(["reboot"])
@@ -139,6 +154,15 @@ def test_commands_that_fail(command: list[str], code: int, words: str) -> None:
     with pytest.raises(XenableError, match=words) as caught:
         Host().run(command, timeout=0.1 if code == 124 else 20)
     assert f"exit status {code}" in caught.value.hint
+
+
+@pytest.mark.realtool
+def test_a_program_without_a_first_line(tmp_path: Path) -> None:
+    script = tmp_path / "hook"
+    script.write_text("exit 0\n")
+    script.chmod(0o755)
+    done = Host().run([script], check=False)
+    assert (done.code, done.stderr) == (126, f"{script}: Exec format error")
 
 
 @pytest.mark.realtool

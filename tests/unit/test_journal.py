@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_a_finished_journal_is_put_away(tmp_path: Path) -> None:
     assert target is not None and host.read(target) == whole
     assert journal.read_journal(host) == () and not host.exists(STORE)
     assert journal.put_away(host) is None
+
+
+def test_a_name_that_is_no_utf8_comes_back(tmp_path: Path) -> None:
+    host = begun(tmp_path)
+    name = os.fsdecode(b"/etc/grub.d/10_linux.s\xe4uberlich")
+    journal.write_state(host, RECORDS[0], EntryState.DOING, {name: "é"})
+    assert journal.read_journal(host)[0].saved == {name: "é"}
 
 
 def test_lines_are_json_with_a_format(tmp_path: Path) -> None:

@@ -42,9 +42,19 @@ _PAYLOADS = (
     (b"\x7fELF", "none"),
 )
 
-_SINCE = {"zstd": (4, 15), "lz4": (4, 14)}
+UNPACKED_SINCE = {"zstd": (4, 15), "lz4": (4, 14)}
 """First Xen series that unpacks such a dom0 kernel. zstd: Xen's CHANGELOG.md, 4.15.0. lz4: older stop at
-"Could not set up DOM0 guest OS" with the kernels of today (Launchpad bug 1851091)."""
+"Could not set up DOM0 guest OS" with the kernels of today (Launchpad bug 1851091). Every Xen unpacks the
+others."""
+
+INITRDS = ("initrd.img-{}", "initrd-{}.img", "initrd-{}.gz", "initrd-{}", "initramfs-{}.img")
+"""Names of a kernel's initrd in /boot, by its version; the first that is there counts."""
+
+
+def parse_series(version: str) -> tuple[int, int] | None:
+    """4.20 of a version that begins so; None for another."""
+    match = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", version)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +65,7 @@ class Hypervisor:
 
     @property
     def series(self) -> tuple[int, int] | None:
-        match = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", self.version)
-        return (int(match[1]), int(match[2])) if match else None
+        return parse_series(self.version)
 
     @property
     def title(self) -> str:
@@ -121,7 +130,7 @@ def can_unpack(series: tuple[int, int] | None, compression: str) -> bool:
     """Whether this Xen series can unpack a dom0 kernel of that kind; unknown is no."""
     if not compression:
         return False
-    since = _SINCE.get(compression)
+    since = UNPACKED_SINCE.get(compression)
     return since is None or (series is not None and series >= since)
 
 
@@ -174,8 +183,7 @@ def dom0_kernels(host: Host, names: Sequence[str]) -> tuple[Dom0Kernel, ...]:
             or "\nCONFIG_XEN_DOM0=y\n" not in "\n" + host.text(f"{BOOT}/config-{config}") + "\n"
         ):
             continue
-        kinds = ("initrd.img-{}", "initrd-{}.img", "initrd-{}.gz", "initrd-{}", "initramfs-{}.img")
-        initrd = next((n for v in versions for n in (k.format(v) for k in kinds) if n in here), "")
+        initrd = next((n for v in versions for n in (k.format(v) for k in INITRDS) if n in here), "")
         found.append(
             Dom0Kernel(
                 path=f"{BOOT}/{name}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from xenable.boot.pairs import UNPACKED_SINCE, can_unpack, parse_series
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config, KernelChoice
 from xenable.model import Answer, Facts, Finding, Kernel, Severity
@@ -96,30 +97,13 @@ RULES = (
     XEN_KERNEL_ADDED,
 )
 
-READABLE_SINCE = {
-    "none": (4, 0),
-    "gzip": (4, 0),
-    "bzip2": (4, 0),
-    "lzma": (4, 0),
-    "xz": (4, 2),
-    "lzo": (4, 2),
-    # Before, Xen's LZ4 code stopped at the kernels of 5.3 and later (Launchpad 1851091).
-    "lz4": (4, 14),
-    "zstd": (4, 15),
-}
-"""The series of Xen that unpacks a dom0 kernel so compressed."""
-
 
 def readable(kernel: Kernel, series: str) -> Answer:
     """Whether Xen of that series (4.20) unpacks the kernel."""
-    since = READABLE_SINCE.get(kernel.compression)
-    if since is None:
+    parsed = parse_series(series)
+    if not kernel.compression or (parsed is None and kernel.compression in UNPACKED_SINCE):
         return Answer.UNKNOWN
-    major, _, minor = series.partition(".")
-    if not (major.isdigit() and minor.isdigit()):
-        # Every supported distribution has a Xen that is newer than the whole table.
-        return Answer.YES
-    return Answer.of((int(major), int(minor)) >= since)
+    return Answer.of(can_unpack(parsed, kernel.compression))
 
 
 def dom0_kernels(facts: Facts) -> tuple[Kernel, ...]:

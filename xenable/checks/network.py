@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config
-from xenable.model import Answer, Facts, Finding, Interface, Severity
+from xenable.model import DEFAULT, DEFAULT6, Answer, Facts, Finding, Interface, Severity
 from xenable.network.effective import Mode
 
 UNKNOWN = Rule(
@@ -109,7 +109,7 @@ def check_network(facts: Facts, config: Config) -> Iterator[Finding]:
         yield UNKNOWN.found("Interfaces and routes could not be read.")
         return
     uplinks = _uplinks(facts)
-    if not any(r.destination == "default" for r in n.routes):
+    if not any(r.destination in (DEFAULT, DEFAULT6) for r in n.routes):
         yield NO_DEFAULT_ROUTE.found(f"Of {len(n.routes)} known routes, none is the default.")
     elif uplinks and all(i.kind == "wireless" for i in uplinks):
         yield WIRELESS.found(f"The default route goes through {words([i.name for i in uplinks])}.")
@@ -193,10 +193,7 @@ def guest_network6(facts: Facts, config: Config) -> IPv6Network | None:
 
 def ipv4_uplink(facts: Facts) -> str:
     """The interface of the first IPv4 default route; empty where there is none."""
-    with_ipv4 = {i.name for i in facts.network.interfaces if any("." in a for a in i.addresses)}
-    # A route without a gateway does not say which protocol it is of; its interface does.
-    ways = (r for r in facts.network.routes if r.destination == "default" and ":" not in r.gateway)
-    return next((r.interface for r in ways if r.gateway or r.interface in with_ipv4), "")
+    return next((r.interface for r in facts.network.routes if r.destination == DEFAULT), "")
 
 
 def _allow(firewalls: Sequence[str], network: IPv4Network) -> str:
@@ -212,13 +209,13 @@ def _allow(firewalls: Sequence[str], network: IPv4Network) -> str:
 
 
 def _uplinks(facts: Facts) -> list[Interface]:
-    names = {r.interface for r in facts.network.routes if r.destination == "default"}
+    names = {r.interface for r in facts.network.routes if r.destination in (DEFAULT, DEFAULT6)}
     return [i for i in facts.network.interfaces if i.name in names]
 
 
 def _overlaps(text: str, network: IPv4Network | IPv6Network) -> bool:
     """Whether a destination, or an address with its prefix length, lies in the network or round it."""
-    if text == "default":
+    if text == DEFAULT:
         return False
     try:
         other = ip_network(text, strict=False)

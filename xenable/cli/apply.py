@@ -15,7 +15,7 @@ from xenable.cli.common import (
     need_root,
     note,
     override_option,
-    reboot,
+    reboot_after,
     show_status,
     step_states,
     with_reboot,
@@ -55,9 +55,8 @@ def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, .
         _resume(host, config, yes, then_reboot)
     else:
         _convert(host, config, accepted, yes, then_reboot)
-    _tell(host, as_json)
-    if then_reboot:
-        reboot(host)
+    with reboot_after(host, then_reboot):
+        _tell(host, as_json)
 
 
 def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, then_reboot: bool) -> None:

@@ -145,7 +145,23 @@ def show_status(now: TrialStatus) -> None:
     )
 
 
-def reboot(host: Host) -> None:
-    """Errors: CommandError when systemd refuses."""
-    note("rebooting now")
-    host.run(["systemctl", "reboot"])
+@contextlib.contextmanager
+def reboot_after(host: Host, wanted: bool) -> Iterator[None]:
+    """Reboot at the end of what is only told, where that was asked for: also when nobody is there any more
+    to hear it, as the ssh connection is lost. Errors: CommandError when systemd refuses."""
+    with _unheard(wanted):
+        yield
+    if wanted:
+        with _unheard(wanted):
+            note("rebooting now")
+        host.run(["systemctl", "reboot"])
+
+
+@contextlib.contextmanager
+def _unheard(wanted: bool) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        # A terminal that is gone says EIO, a pipe EPIPE.
+        if not wanted:
+            raise

@@ -13,7 +13,7 @@ from xenable.cli.common import (
     need_consent,
     need_root,
     note,
-    reboot,
+    reboot_after,
     show_status,
     step_states,
     with_reboot,
@@ -38,8 +38,6 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
     """From every state: files return byte for byte, packages that came with the conversion go, the boot menu
     is as it was. Refuses when others changed something since, and shows what; and while there are guests."""
     from xenable import convert
-    from xenable.trial import status
-    from xenable.ui.document import print_document, result_document
     from xenable.ui.layout import show, width_of
     from xenable.ui.plan import render_obstacles
 
@@ -68,18 +66,25 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
                 _remove_guests(host, listener)
             left = convert.revert(host, listener)
         result = "reverted"
+    with reboot_after(host, then_reboot and result == "reverted"):
+        _tell(host, result, left, as_json)
+
+
+def _tell(host: Host, result: str, left: tuple[str, ...], as_json: bool) -> None:
+    from xenable.trial import status
+    from xenable.ui.document import print_document, result_document
+
+    if result == "reverted":
         _note_images(host)
     for sentence in left:
         note(sentence)
     now = status(host)
     if as_json:
         print_document(result_document(result, step_states(host), now.state), sys.stdout)
-    else:
-        done = "the rest of the machine is as it was" if left else "the machine is as it was"
-        note(done if result == "reverted" else "there is nothing to revert")
-        show_status(now)
-    if then_reboot and result == "reverted":
-        reboot(host)
+        return
+    done = "the rest of the machine is as it was" if left else "the machine is as it was"
+    note(done if result == "reverted" else "there is nothing to revert")
+    show_status(now)
 
 
 def _question(guests: tuple[str, ...]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from xenable.boot.environment import FOLDERS
 from xenable.facts.dpkg import Known, installed
 from xenable.facts.files import line, part
 from xenable.facts.firmware import EFI, LOADER, efi_variable
-from xenable.facts.storage import BLOCK, device_under, disks_under, file_system_at, read_mounts
+from xenable.facts.storage import BLOCK, Mount, device_under, disks_under, file_system_at, read_mounts
 from xenable.host import Host
 from xenable.model import BootLoader, FileSystem, Firmware, FirmwareKind, LoaderKind, Storage
 
@@ -164,7 +164,8 @@ def parse_moddep(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def _environment(host: Host, storage: Storage) -> tuple[str, str]:
-    obstacle = write_obstacle(file_system_at(host, read_mounts(host), GRUB))
+    mounts = read_mounts(host)
+    obstacle = write_obstacle(file_system_at(host, mounts, GRUB)) or _journal_obstacle(host, mounts)
     if not obstacle:
         return GRUB, ""
     esp = storage.esp
@@ -173,6 +174,15 @@ def _environment(host: Host, storage: Storage) -> tuple[str, str]:
         # Elsewhere the menu generator would not find it.
         return own if own in FOLDERS else "", obstacle
     return "", obstacle
+
+
+def _journal_obstacle(host: Host, mounts: Sequence[Mount]) -> str:
+    """Why what GRUB writes there would not last: with data=journal, the next mount after a reset replays the
+    old bytes over it. The kernel shows the option here also where the superblock has it (tune2fs -o)."""
+    options = host.text(f"/proc/fs/ext4/{device_under(host, mounts, GRUB)}/options").split()
+    if "data=journal" not in options:
+        return ""
+    return "its file system is mounted with data=journal, which takes back what GRUB writes after a reset"
 
 
 def write_obstacle(file_system: FileSystem | None) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from xenable.boot.pairs import HEAD, XEN_ONLY, kernel_compression
+from xenable.boot.pairs import HEAD, INITRDS, XEN_ONLY, kernel_compression
 from xenable.facts.dpkg import owner
 from xenable.facts.files import line, part
 from xenable.facts.initrd import unpacked_bytes
@@ -22,8 +22,6 @@ NEEDED_OPTIONS = (
 )
 """Beside CONFIG_XEN_DOM0: paravirtual dom0, its console, guests' disks and networks, the toolstack's
 devices, and the watchdog that ends a trial boot."""
-
-INITRDS = ("initrd.img-{}", "initrd-{}.img", "initrd-{}", "initramfs-{}.img")
 
 _SUFFIXES = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
 

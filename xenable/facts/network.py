@@ -13,7 +13,7 @@ from xenable.facts.files import line
 from xenable.facts.firewall import probe_firewalls
 from xenable.facts.interface_config import ifupdown_files, probe_interface_config
 from xenable.host import Host
-from xenable.model import Answer, Interface, Network, Route
+from xenable.model import DEFAULT, DEFAULT6, Answer, Interface, Network, Route
 from xenable.network.addresses import ula
 
 SYS = "/sys/class/net"
@@ -106,7 +106,7 @@ def _ula_prefix(host: Host) -> str:
 
 def _route(prefix: IPv4Network | IPv6Network, name: str, gateway: str) -> Route:
     if prefix.prefixlen == 0:
-        destination = "default"
+        destination = DEFAULT if prefix.version == 4 else DEFAULT6
     elif prefix.prefixlen == prefix.max_prefixlen:
         destination = str(prefix.network_address)
     else:

@@ -201,7 +201,9 @@ def _claim(
 
 def _check_name(host: Host, name: str, place: Storage) -> None:
     taken = ""
-    if host.exists(records.folder(name)):
+    if means := names.taken_by(host, name):
+        taken = f"that name means {means}"
+    elif host.exists(records.folder(name)):
         taken = f"there is a guest of that name in {GUESTS}"
     elif host.exists(claim_path(name)):
         taken = "another xenable is making it"
@@ -342,6 +344,7 @@ def _write_seed(host: Host, guest: Guest, net: GuestNet, keys: tuple[str, ...], 
         host.write(files / name, text.encode(), mode=0o600)
     source = {"driver": "vvfat", "dir": str(files), "label": "CIDATA", "floppy": True, "fat-type": 12}
     host.run(["qemu-img", "convert", "-O", "raw", "json:" + json.dumps(source), target])
+    host.run(["sync", target])
     images.discard(host, files)
 
 

@@ -148,7 +148,8 @@ def resize(
         guest = records.read(host, name)
         running = xl.is_dom0(host) and xl.find(host, name) is not None
         path = records.cfg(name)
-        before = host.text(path)
+        # It may have been edited in whatever encoding: what is not to be changed stays byte for byte.
+        before = host.read(path).decode(errors="surrogateescape")
         changes = {key: value for key, value in (("memory", memory), ("vcpus", vcpus)) if value is not None}
         after = change_cfg(before, changes, str(path)) if changes else before
         if disk is not None:
@@ -160,7 +161,7 @@ def resize(
             disk_bytes=disk if disk is not None else guest.disk_bytes,
         )
         if after != before:
-            host.write(path, after.encode())
+            host.edit(path, after.encode(errors="surrogateescape"))
         if changed != guest:
             records.write(host, changed)
     return changed, running and (changed != guest or after != before)
@@ -204,7 +205,7 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
     Errors: XenableError for a guest that runs, without force; for one that Xenable did not make.
     """
     guest = _ours(host, name)
-    domain = xl.find(host, name)
+    domain = xl.find(host, name, guest.uuid)
     if domain is not None:
         if not force:
             raise XenableError(
@@ -294,11 +295,13 @@ def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...
         gone = records.names(host)
         for number, name in enumerate(gone):
             progress(number / (len(gone) + 1), f"removing {name}")
-            domain = xl.find(host, name)
+            guest = _read(host, name)
+            domain = xl.find(host, name, guest.uuid if guest is not None else "")
             if domain is not None:
                 destroy(host, domain)
                 _sweep_network(host)
-            _remove_files(host, name, _disk_of(host, place, name))
+            disk = storage.disk_of(guest) if guest is not None else _disk_by_name(host, place, name)
+            _remove_files(host, name, disk)
         progress(len(gone) / (len(gone) + 1), "removing images")
         images.remove_all(host)
         storage.remove_bases(host, place)
@@ -310,23 +313,27 @@ def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...
     return gone
 
 
-def _disk_of(host: Host, place: Storage, name: str) -> Disk | None:
-    """A guest's disk by its record; where that is damaged, what has its name in the place of disks.
+def _read(host: Host, name: str) -> Guest | None:
+    """A guest's record; None when it is damaged."""
+    try:
+        return records.read(host, name)
+    except XenableError:
+        return None
+
+
+def _disk_by_name(host: Host, place: Storage, name: str) -> Disk | None:
+    """The disk of a guest whose record is damaged: what has its name in the place of disks.
 
     That only when the guest's xl.cfg names it too: the place may be another one by now, and what has the
     name there somebody else's. None when there is no such disk; the guest's own folder goes anyway.
     """
-    try:
-        guest = records.read(host, name)
-    except XenableError:
-        folder = storage.folder_of(place, name)
-        path = str(folder) if folder is not None else storage.volume(place, name)
-        if not re.search(rf"{re.escape(path)}(?![A-Za-z0-9_+.-])", host.text(records.cfg(name))):
-            return None
-        if folder is None:
-            return Disk(path=path, format=Format.BLOCK, bytes=0)
-        return Disk(path=str(folder / "disk.raw"), format=Format.RAW, bytes=0)
-    return storage.disk_of(guest)
+    folder = storage.folder_of(place, name)
+    path = str(folder) if folder is not None else storage.volume(place, name)
+    if not re.search(rf"{re.escape(path)}(?![A-Za-z0-9_+.-])", host.text(records.cfg(name))):
+        return None
+    if folder is None:
+        return Disk(path=path, format=Format.BLOCK, bytes=0)
+    return Disk(path=str(folder / "disk.raw"), format=Format.RAW, bytes=0)
 
 
 def describe(guest: Guest) -> str:

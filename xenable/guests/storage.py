@@ -87,14 +87,7 @@ def has_volume(host: Host, storage: Storage, name: str) -> bool:
     """
     if storage.kind is not StorageKind.THIN:
         return False
-    rows = _lvs(host, storage.group, "lv_name")
-    if not rows:
-        # The pool at least is in a group that can be used.
-        raise XenableError(
-            f"cannot use lvm:{storage.group}/{storage.pool}: lvs names no volume in {storage.group}",
-            hint=f"sudo lvs {storage.group} says more",
-        )
-    return any(row.get("lv_name") == PREFIX + name for row in rows)
+    return _lv(host, storage.group, PREFIX + name) is not None
 
 
 # ---------------------------------------------------------------------------------------------- making
@@ -123,15 +116,14 @@ def check_room(host: Host, storage: Storage, base: Base, size: int) -> None:
 
 
 def _check_pool(host: Host, storage: Storage) -> None:
-    fields = "lv_name,lv_attr,data_percent,metadata_percent"
-    found = _lvs(host, f"{storage.group}/{storage.pool}", fields)
-    if not found or not found[0].get("lv_attr", "").startswith("t"):
+    found = _lv(host, storage.group, storage.pool, "lv_attr,data_percent,metadata_percent")
+    if found is None or not found.get("lv_attr", "").startswith("t"):
         raise XenableError(
             f"cannot use lvm:{storage.group}/{storage.pool}: it is no thin pool",
             hint=f"sudo lvcreate --type thin-pool -L SIZE -n {storage.pool} {storage.group} makes one",
         )
     for key, what in (("data_percent", "data"), ("metadata_percent", "metadata")):
-        percent = float(found[0].get(key) or 0)
+        percent = float(found.get(key) or 0)
         if percent > 95:
             raise XenableError(
                 f"cannot make a disk: the {what} of the pool {storage.group}/{storage.pool} is "
@@ -166,7 +158,7 @@ def _create_volume(host: Host, storage: Storage, base: Base, name: str, size: in
     group = storage.group
     # Two at once would each remove what the other one copies. Nobody holds this lock who makes a disk.
     with host.lock_folder(IMAGES):
-        if not _lvs(host, f"{group}/{origin}", "lv_name"):
+        if _lv(host, group, origin) is None:
             _import_base(host, storage, base, origin)
     target = f"{group}/{PREFIX}{name}"
     # -kn: a snapshot is else not activated at the next boot.
@@ -192,7 +184,7 @@ def _extend(host: Host, target: str, size: int) -> None:
 def _import_base(host: Host, storage: Storage, base: Base, origin: str) -> None:
     """Bring an image into the pool; the volume has its name only when it is whole. Only under the lock."""
     group, work = storage.group, f"{origin}_new"
-    _remove_volume(host, f"{group}/{work}")
+    _remove_volume(host, group, work)
     thin = ["lvcreate", "-q", "--yes", "-V", f"{base.bytes}b", "--thinpool", storage.pool]
     host.run([*thin, "-n", work, group])
     try:
@@ -206,21 +198,30 @@ def _import_base(host: Host, storage: Storage, base: Base, origin: str) -> None:
         raise
 
 
-def _lvs(host: Host, what: str, fields: str) -> list[dict[str, str]]:
-    """What lvs says of a volume, or of a group's volumes; empty when there is none.
-
-    Errors: LvmMissing; XenableError for an answer that can't be read.
+def _lvs(host: Host, group: str, fields: str) -> list[dict[str, str]]:
+    """What lvs says of the volumes of a group. A group that can't be seen is not one without volumes: it may
+    be back tomorrow. Errors: LvmMissing; XenableError when lvs fails, or can't be understood.
     """
-    found = host.run(["lvs", "--reportformat", "json", "--units", "b", "-o", fields, what], check=False)
+    found = host.run(["lvs", "--reportformat", "json", "--units", "b", "-o", fields, group], check=False)
     if found.code == 127:
         raise LvmMissing("cannot use thin volumes: lvs is missing", hint="sudo apt install lvm2")
     if found.code != 0:
-        return []
+        why = (found.stderr.strip().splitlines() or [f"lvs ended with status {found.code}"])[-1].strip()
+        raise XenableError(
+            f"cannot see the volumes of {group}: {why}",
+            hint="`sudo vgs` says which groups are there; bring it back, then run the command again",
+        )
     try:
         rows = json.loads(found.stdout)["report"][0]["lv"]
         return [{str(k): str(v) for k, v in row.items()} for row in rows]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
         raise XenableError("cannot read what lvs says about the volumes") from e
+
+
+def _lv(host: Host, group: str, name: str, fields: str = "") -> dict[str, str] | None:
+    """What lvs says of one volume; None when the group has none of that name. Errors: as of _lvs."""
+    rows = _lvs(host, group, f"lv_name,{fields}".rstrip(","))
+    return next((row for row in rows if row.get("lv_name") == name), None)
 
 
 # ------------------------------------------------------------------------------------- removing, growing
@@ -234,19 +235,19 @@ def remove_disk(host: Host, path: str, form: Format) -> None:
     found = _VOLUME.fullmatch(path)
     if found is None or found[2].startswith(BASE_PREFIX):
         raise XenableError(f"cannot remove {path}: it is no volume that Xenable made for a guest")
-    _remove_volume(host, f"{found[1]}/{found[2]}")
+    _remove_volume(host, found[1], found[2])
 
 
-def _remove_volume(host: Host, target: str) -> None:
-    """Remove GROUP/VOLUME; nothing happens when it is not there."""
-    if _lvs(host, target, "lv_name"):
-        host.run(["lvremove", "-q", "--yes", target])
+def _remove_volume(host: Host, group: str, name: str) -> None:
+    """Remove a volume; nothing happens when its group has none of that name. Errors: as of _lvs."""
+    if _lv(host, group, name) is not None:
+        host.run(["lvremove", "-q", "--yes", f"{group}/{name}"])
 
 
 def remove_base(host: Host, storage: Storage, base: Base) -> None:
     """Remove what was brought of an image into a pool; snapshots of it go on without it."""
     if storage.kind is StorageKind.THIN:
-        _remove_volume(host, f"{storage.group}/{_origin(base)}")
+        _remove_volume(host, storage.group, _origin(base))
 
 
 def remove_bases(host: Host, storage: Storage) -> None:

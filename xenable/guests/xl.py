@@ -135,9 +135,11 @@ def domains(host: Host) -> tuple[Domain, ...]:
     return parse_list(host.run(["xl", "list", "-v"]).stdout)
 
 
-def find(host: Host, name: str) -> Domain | None:
-    """The domain of that name. Errors: as of domains."""
-    return next((domain for domain in domains(host) if domain.name == name), None)
+def find(host: Host, name: str, uuid: str = "") -> Domain | None:
+    """The domain of that UUID, which stays when it is renamed, else of that name. Errors: as of domains."""
+    found = domains(host)
+    same = (domain for domain in found if uuid and domain.uuid == uuid)
+    return next(same, next((domain for domain in found if domain.name == name), None))
 
 
 def reason(result: Result) -> str:

@@ -9,7 +9,6 @@ guest is gone the block goes, and the file is byte for byte what it was. Callers
 from __future__ import annotations
 
 import re
-import stat
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -51,6 +50,18 @@ def withdraw(host: Host, name: str) -> None:
     if known and host.live:
         # Not every dnsmasq forgets by itself what it read from a file that is gone. It may not be running.
         host.run(["systemctl", "reload", "xenable-names"], check=False)
+
+
+def taken_by(host: Host, name: str) -> str:
+    """What a name means already for this machine; empty when it is free. Guests are not looked at."""
+    if name == host.text("/etc/hostname").strip().partition(".")[0]:
+        return "this machine itself"
+    before, after = _split(host.read(HOSTS)) if host.exists(HOSTS) else (b"", b"")
+    for line in (before + b"\n" + after).splitlines():
+        address, *known = line.partition(b"#")[0].split() or [b""]
+        if name.encode() in (word.lower() for word in known):
+            return f"{address.decode(errors='replace')}, in {HOSTS}"
+    return ""
 
 
 def with_block(hosts: bytes, lines: bytes) -> bytes:
@@ -96,18 +107,7 @@ def _write_hosts(host: Host, old: bytes | None) -> None:
     new = with_block(old, lines)
     if new == old:
         return
-    target = host.link_target(HOSTS)
-    path = HOSTS.parent / target if target else HOSTS
-    info = host.stat(path)
-    if info is None or not stat.S_ISREG(info.st_mode):
-        raise XenableError(f"cannot change {HOSTS}: it is no regular file", hint="make it one")
-    host.write(
-        path,
-        new,
-        mode=stat.S_IMODE(info.st_mode),
-        owner=(info.st_uid, info.st_gid),
-        xattrs=host.xattrs(path),
-    )
+    host.edit(HOSTS, new)
 
 
 def _is_name(name: str) -> bool:

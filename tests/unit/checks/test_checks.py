@@ -609,7 +609,7 @@ CASES_OF_SETTINGS: tuple[tuple[str, dict[str, Any], dict[str, Any], str, str], .
     ),
     (
         "network/no-uplink",
-        {"network": {"routes": (Route(destination="default", interface="enp0s3", gateway="fe80::2"),)}},
+        {"network": {"routes": (Route(destination="::/0", interface="enp0s3", gateway="fe80::2"),)}},
         NAT,
         "no default route for IPv4",
         "guest-mode = routed",
@@ -864,14 +864,14 @@ def test_once_converted_the_bridge_is_ours_whether_it_is_there_or_not() -> None:
     ("routes", "expected"),
     [
         ((Route(destination="default", interface="a", gateway="10.0.0.1"),), "a"),
-        ((Route(destination="default", interface="a", gateway="fe80::1"),), ""),
+        ((Route(destination="::/0", interface="a", gateway="fe80::1"),), ""),
         # A route without a gateway: over a line with two ends.
         ((Route(destination="default", interface="enp0s3", gateway=""),), "enp0s3"),
-        ((Route(destination="default", interface="six", gateway=""),), ""),
+        ((Route(destination="::/0", interface="six", gateway=""),), ""),
         ((Route(destination="10.0.0.0/8", interface="a", gateway="10.0.0.1"),), ""),
         (
             (
-                Route(destination="default", interface="six", gateway="fe80::1"),
+                Route(destination="::/0", interface="six", gateway="fe80::1"),
                 Route(destination="default", interface="b", gateway="10.0.0.1"),
                 Route(destination="default", interface="c", gateway="10.0.0.1"),
             ),
@@ -939,7 +939,8 @@ def test_memory_as_set() -> None:
         ("zstd", "4.9", Answer.NO),
         ("lz4", "4.11", Answer.NO),
         ("gzip", "4.11", Answer.YES),
-        ("zstd", "", Answer.YES),
+        ("zstd", "", Answer.UNKNOWN),
+        ("xz", "", Answer.YES),
         ("", "4.20", Answer.UNKNOWN),
     ],
 )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -332,6 +333,26 @@ def test_apply_goes_on_after_an_interruption(machine: Machine, capsys: pytest.Ca
     machine.findings = (BLOCKER,)
     assert run(["apply", "--yes", "--reboot"]) == Exit.DONE
     assert machine.calls == ["resume", "systemctl reboot"]
+
+
+@pytest.mark.parametrize("verb", ["apply", "revert"])
+def test_a_reboot_does_not_wait_for_somebody_to_hear(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """The ssh connection was lost meanwhile: its terminal says EIO to all that is written."""
+    machine.records = (RECORD,)
+
+    def write(_text: str) -> int:
+        if machine.calls:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return 0
+
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "write", write)
+    assert run([verb, "--yes", "--reboot"]) == Exit.DONE
+    assert machine.calls[-1] == "systemctl reboot"
+    machine.calls, machine.records = [], (RECORD,)
+    assert run([verb, "--yes"]) == Exit.FAILED
 
 
 @pytest.mark.parametrize("status", [Exit.PUT_BACK, Exit.NOT_PUT_BACK])

@@ -77,6 +77,27 @@ def test_the_removable_path_is_looked_up_on_the_esp(tmp_path: Path) -> None:
     assert loader(host)[0] is LoaderKind.GRUB
 
 
+@pytest.mark.parametrize(("options", "free"), [("rw\ndata=ordered\n", True), ("rw\ndata=journal\n", False)])
+def test_a_journal_of_data_takes_back_what_grub_writes(tmp_path: Path, options: str, free: bool) -> None:
+    host = make_tree(
+        tmp_path,
+        {
+            "/boot/grub/": "",
+            "/proc/self/mountinfo": "41 1 8:1 / / rw - ext4 /dev/sda1 rw\n",
+            "/proc/fs/ext4/sda1/options": options,
+            "/sys/devices/sda/sda1/partition": "1",
+        },
+    )
+    host.make_folder("/sys/dev/block")
+    host.make_folder("/sys/class/block")
+    host.symlink("/sys/dev/block/8:1", "../../devices/sda/sda1")
+    host.symlink("/sys/class/block/sda1", "../../devices/sda/sda1")
+    host.symlink("/sys/class/block/sda", "../../devices/sda")
+    found = probe_boot_loader(host, probe_firmware(host), probe_storage(host), {})
+    assert (found.environment, found.environment_obstacle == "") == ("/boot/grub" if free else "", free)
+    assert free or "data=journal" in found.environment_obstacle
+
+
 @given(st.binary(max_size=120))
 def test_a_strange_load_option_never_fails(data: bytes) -> None:
     parse_load_option(data)

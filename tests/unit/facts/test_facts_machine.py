@@ -273,7 +273,7 @@ def test_routes() -> None:
         f"{zero[:-1]}1 80 {zero} 00 {zero} 0 1 0 80200001 lo\n"
         f"ff000000000000000000000000000000 08 {zero} 00 {zero} 100 1 0 00000001 eth0\n"
     )
-    assert [(r.destination, r.gateway) for r in v6] == [("fe80::/64", ""), ("default", "fe80::1")]
+    assert [(r.destination, r.gateway) for r in v6] == [("fe80::/64", ""), ("::/0", "fe80::1")]
 
 
 def test_interfaces_of_a_folder(tmp_path: Path) -> None:

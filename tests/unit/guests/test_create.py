@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from collections.abc import Callable
@@ -197,9 +198,27 @@ def test_a_volume_that_is_there_is_not_ours(xen: Xen) -> None:
 def test_without_an_answer_about_volumes_nothing_is_claimed(xen: Xen) -> None:
     before = state(xen)
     xen.answers["lvs"] = Result(5, "", "Cannot process volume group vg")
-    with pytest.raises(XenableError, match="cannot use lvm:vg/pool: lvs names no volume in vg"):
+    with pytest.raises(XenableError, match="cannot see the volumes of vg: Cannot process volume group vg"):
         create.create(xen.host, REQUEST, THIN, NET, quiet)
     assert state(xen) == before and not xen.said("lvcreate")
+
+
+@pytest.mark.parametrize(
+    ("hostname", "line", "means"),
+    [
+        (b"web1\n", b"", "this machine itself"),
+        (b"web1.example.org\n", b"", "this machine itself"),
+        (b"dom0\n", b"192.0.2.9 db.example.org Web1 # of old\n", "192.0.2.9, in /etc/hosts"),
+    ],
+)
+def test_a_name_that_means_another_machine(xen: Xen, hostname: bytes, line: bytes, means: str) -> None:
+    """`ssh root@web1` would end up there."""
+    xen.host.write("/etc/hostname", hostname)
+    xen.host.write("/etc/hosts", b"127.0.0.1 localhost\n# web1 is no name here\n" + line)
+    before = state(xen)
+    with pytest.raises(XenableError, match=f"the guest web1: that name means {means}"):
+        create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert state(xen) == before
 
 
 def test_pvh_needs_hardware(xen: Xen) -> None:
@@ -216,9 +235,8 @@ def test_no_room(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Host, "free_bytes", lambda host, path: 10 << 20)
     with pytest.raises(XenableError, match="/var/lib/xenable/guests has 10 MiB free, and 64 MiB are needed"):
         create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
-    xen.answers["lvs"] = Result(
-        0, '{"report": [{"lv": [{"lv_attr": "twi", "data_percent": "99.9", "metadata_percent": "1"}]}]}', ""
-    )
+    pool = {"lv_name": "pool", "lv_attr": "twi", "data_percent": "99.9", "metadata_percent": "1"}
+    xen.answers["lvs"] = Result(0, json.dumps({"report": [{"lv": [pool]}]}), "")
     with pytest.raises(XenableError, match=r"the data of the pool vg/pool is 100 % full"):
         create.create(xen.host, REQUEST, THIN, NET, quiet)
     assert state(xen) == before

@@ -155,6 +155,31 @@ def test_resize_changes_only_its_lines(xen: Xen) -> None:
     assert not later and records.read(xen.host, "web1").disk_bytes == 5 * SIZE == guest.disk_bytes
 
 
+def test_resize_leaves_the_file_what_it_is(xen: Xen) -> None:
+    """A secret that was added, a comment in another encoding, a file that lives elsewhere."""
+    make(xen)
+    path, target = records.cfg("web1"), "/srv/web1.cfg"
+    text = xen.host.read(path) + "vncpasswd = 'x' # f\xfcr uns\n".encode("latin-1")
+    xen.host.write(target, text, mode=0o600)
+    xen.host.symlink(path, f"../..{target}")
+    lifecycle.resize(xen.host, "web1", memory=1024)
+    assert xen.host.read(target) == text.replace(b"memory = 512", b"memory = 1024")
+    info = xen.host.stat(target)
+    assert info is not None and info.st_mode & 0o777 == 0o600
+    assert xen.host.link_target(path) == f"../..{target}"
+
+
+def test_a_guest_that_was_renamed_runs(xen: Xen) -> None:
+    make(xen)
+    xen.running["other"] = xen.running.pop("web1")
+    before = state(xen)
+    with pytest.raises(XenableError, match="cannot remove web1: it runs"):
+        lifecycle.remove(xen.host, "web1")
+    assert state(xen) == before
+    assert lifecycle.remove_all(xen.host, DIRECTORY, quiet) == ("web1",)
+    assert xen.running == {}
+
+
 def test_a_change_that_would_contradict(xen: Xen) -> None:
     for text, why in (
         ("memory = 512\nmaxmem = 600\n", "a maximum of 600 is set"),

@@ -193,6 +193,12 @@ def test_no_other_volume_is_ever_removed(xen: Xen, path: str) -> None:
     assert xen.calls == []
 
 
+def test_a_group_that_is_not_seen_is_not_empty(xen: Xen) -> None:
+    xen.answers["lvs"] = Result(5, "", 'Volume group "vg" not found\n  Cannot process volume group vg\n')
+    with pytest.raises(XenableError, match="cannot see the volumes of vg: Cannot process volume group vg"):
+        storage.remove_disk(xen.host, "/dev/vg/xenable-web1", Format.BLOCK)
+
+
 def test_a_pool_that_is_none(xen: Xen) -> None:
     del xen.volumes["vg/pool"]
     with pytest.raises(XenableError, match="cannot use lvm:vg/pool: it is no thin pool") as caught:
