@@ -222,7 +222,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="auto",
         help="Memory of dom0 in MiB, at least 512; the rest is for guests. "
         "auto: 1024 MiB and 5 % of the machine's memory, at most 8192 MiB; "
-        "or more where more is in use.",
+        "or a quarter more than what is in use, within seven eighths of the machine.",
         metavar="MIB|auto",
     ),
     Setting(

@@ -95,7 +95,7 @@ class Host:
         try:
             return self.path(path).read_bytes()
         except OSError as e:
-            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+            raise _read_error(path, e) from e
 
     def part(self, path: StrPath, size: int, offset: int = 0) -> bytes:
         """Up to `size` bytes of a file from `offset`. Errors: XenableError when it can't be read."""
@@ -104,7 +104,7 @@ class Host:
                 f.seek(offset)
                 return f.read(size)
         except OSError as e:
-            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+            raise _read_error(path, e) from e
 
     def sha256(self, path: StrPath) -> str:
         """SHA-256 of a file of any size, in hexadecimal. Errors: XenableError when it can't be read."""
@@ -112,7 +112,7 @@ class Host:
             with self.path(path).open("rb") as f:
                 return hashlib.file_digest(f, "sha256").hexdigest()
         except OSError as e:
-            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+            raise _read_error(path, e) from e
 
     def text(self, path: StrPath, default: str = "") -> str:
         """The text of a file, or default when it is not there or may not be read."""
@@ -160,7 +160,7 @@ class Host:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as e:
-            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+            raise _read_error(path, e) from e
 
     def xattrs(self, path: StrPath) -> dict[str, bytes]:
         """Extended attributes of a file, access control lists included; empty where there are none."""
@@ -171,7 +171,7 @@ class Host:
         except OSError as e:
             if e.errno in (errno.EOPNOTSUPP, errno.ENOSYS):
                 return {}
-            raise XenableError(f"cannot read {path}: {e.strerror}") from e
+            raise _read_error(path, e) from e
 
     def free_bytes(self, path: StrPath) -> int | None:
         """What root may still write on the file system that holds a path; None when nobody knows."""
@@ -403,6 +403,15 @@ def _writing(path: StrPath) -> Iterator[None]:
         yield
     except OSError as e:
         raise _write_error(path, e) from e
+
+
+def _read_error(path: StrPath, e: OSError) -> XenableError:
+    hints = {
+        errno.ENOENT: "name a file that is there",
+        errno.EACCES: "run the command as root",
+        errno.EISDIR: "name a file, not a folder",
+    }
+    return XenableError(f"cannot read {path}: {e.strerror}", hint=hints.get(e.errno or 0, ""))
 
 
 def _write_error(path: StrPath, e: OSError) -> XenableError:

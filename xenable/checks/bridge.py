@@ -74,6 +74,9 @@ def check_bridge(facts: Facts, config: Config) -> Iterator[Finding]:
         yield BRIDGE_PORT.found(f"{e.message[0].upper()}{e.message[1:]}.", _sentence(e.hint))
         return
     missing = "" if made else _missing_bridge(facts, name)
+    if missing and port and not name:
+        yield NO_BRIDGE.found(missing, f"Set `guest-bridge` to a name for the bridge of {port}, as br0.")
+        return
     if missing:
         bridges = [i.name for i in facts.network.interfaces if i.kind == "bridge"]
         one = f"Set `guest-bridge` to one that is there, as {words(bridges)}, or `guest-mode = nat`."

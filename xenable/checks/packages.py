@@ -113,7 +113,9 @@ def check_apt(facts: Facts, config: Config) -> Iterator[Finding]:
         yield HALF.found(f"Installed only in part: {words(p.half_installed)}.")
     if p.usable is not Answer.YES or p.problem:
         yield BROKEN.found(
-            f"apt says: {p.problem}" if p.problem else "apt's lists or dpkg's status can't be read."
+            f"apt says: {p.problem.rstrip('.')}."
+            if p.problem
+            else "apt's lists or dpkg's status can't be read."
         )
         return
     if p.lists_age_days is None:

@@ -32,15 +32,23 @@ def command() -> None:
 
 @command.command(short_help="Make a guest and start it.", context_settings=CONTEXT)
 @click.argument("name", metavar="NAME")
-@click.option("--release", metavar="CODENAME", help="Release to install; the default is this machine's own.")
+@click.option(
+    "--release",
+    metavar="CODENAME",
+    help="Release to install, as trixie; the default is dom0's own.",
+)
 @click.option(
     "--image", metavar="FILE", help="Cloud image to begin with, raw or qcow2, in place of a release."
 )
-@click.option("--memory", default="512M", metavar="SIZE", help="The default is 512M.")
+@click.option("--memory", default="512M", metavar="SIZE", help="Memory; the default is 512M.")
 @click.option("--vcpus", default="1", metavar="NUMBER", help="Virtual processors; the default is 1.")
-@click.option("--disk", default="4G", metavar="SIZE", help="The default is 4G. It can grow later.")
+@click.option("--disk", default="4G", metavar="SIZE", help="Length of its disk; the default is 4G.")
 @click.option(
-    "--ssh-key", "key_files", multiple=True, metavar="FILE", help="Public key that may log in as root."
+    "--ssh-key",
+    "key_files",
+    multiple=True,
+    metavar="FILE",
+    help="Public key that may log in as root: at least one; may be given more than once.",
 )
 @click.option(
     "--type",
@@ -216,7 +224,7 @@ def console(name: str) -> None:
     """Show a guest's console; Ctrl-] leaves it. root's password is locked in guests that Xenable made."""
     from xenable.guests import lifecycle
 
-    host = prepare(f"console {name}")
+    host = prepare(f"show the console of {name}", "console")
     note("Ctrl-] leaves the console")
     sys.stderr.flush()
     lifecycle.console(host, name)

@@ -96,7 +96,7 @@ def check_memory(info: str, guest: Guest) -> None:
     if missing is not None:
         raise XenableError(
             f"cannot start {guest.name}: {missing}",
-            hint="give it less, stop another guest, or give dom0 less (`dom0-memory`)",
+            hint="give it less, stop another guest, or give dom0 less (`dom0-memory`, revert, apply anew)",
         )
 
 

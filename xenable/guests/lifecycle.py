@@ -101,7 +101,7 @@ def reboot(host: Host, name: str) -> None:
 
 def console(host: Host, name: str) -> None:
     """Become `xl console`; does not return. Errors: XenableError when the guest does not run."""
-    domain = _running(host, name, "show the console")
+    domain = _running(host, name, "show the console of")
     if domain is None:
         raise XenableError(
             f"cannot show the console of {name}: it does not run", hint=f"sudo xenable guest start {name}"
