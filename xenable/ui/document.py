@@ -44,6 +44,7 @@ def plan_document(steps: Sequence[tuple[str, Preview]], packages: Packages, *, r
         "steps": [{"kind": kind, "title": p.title, "detail": p.detail} for kind, p in steps],
         "packages": {
             "install": [dataclasses.asdict(p) for p in packages.new],
+            "upgrade": [dataclasses.asdict(p) for p in packages.upgraded],
             "remove": list(packages.removed),
             "download_bytes": packages.download_bytes,
             "installed_kib": packages.installed_kib,
