@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from xenable.config import SETTINGS, Config
-from xenable.model import (
+from xenable.machine import (
     Answer,
     BootLoader,
     Candidate,

@@ -11,7 +11,8 @@ from xenable.engine import Listener
 from xenable.errors import Exit, XenableError
 from xenable.facts import gather
 from xenable.host import Host
-from xenable.model import EntryState, Facts, Finding, Obstacle, Status
+from xenable.machine import Facts
+from xenable.model import EntryState, Finding, Obstacle, Status
 from xenable.plan import trial_steps
 from xenable.steps.base import Step
 from xenable.steps.slot import Arm, filled_by

@@ -19,7 +19,7 @@ from xenable.errors import XenableError
 from xenable.facts.network import probe_network
 from xenable.facts.services import probe_services
 from xenable.host import STATE, Host
-from xenable.model import DEFAULT, DEFAULT6, Network, Services
+from xenable.machine import DEFAULT, DEFAULT6, Network, Services
 
 BEFORE = STATE / "before.json"
 HOOKS = Path("/etc/xenable/health.d")

@@ -26,7 +26,7 @@ from xenable.boot.slots import SLOTS, slot_folder
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.journal import JOURNAL
-from xenable.model import Facts
+from xenable.machine import Facts
 from xenable.network.effective import PATH as NETWORK_ENV
 from xenable.redact import Redactor
 

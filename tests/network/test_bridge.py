@@ -18,7 +18,7 @@ import pytest
 from tests.contract.sandbox import needs_sandbox
 from xenable.facts.interface_config import ifupdown_files, parse_iaid, probe_interface_config
 from xenable.host import Host
-from xenable.model import Answer, Interface, Network
+from xenable.machine import Answer, Interface, Network
 from xenable.network.bridge import Made, make_bridge
 
 from .bench import Guest, at, dom0, guest, must, sends, wait_for

@@ -14,7 +14,7 @@ from xenable import health
 from xenable.errors import XenableError
 from xenable.health import Before
 from xenable.host import Host, Result, StrPath
-from xenable.model import DEFAULT6, Answer, Interface, Network, Route, Services
+from xenable.machine import DEFAULT6, Answer, Interface, Network, Route, Services
 
 HEALTHY = {
     "xenstore-read": Result(0, "0\n", ""),

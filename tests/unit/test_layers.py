@@ -11,7 +11,7 @@ TOP = Path(__file__).resolve().parents[2]
 PACKAGE = TOP / "xenable"
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "model", "datafiles", "redact"}),
+    frozenset({"errors", "machine", "model", "datafiles", "redact"}),
     frozenset({"hostio"}),
     frozenset({"host"}),
     frozenset({"journal"}),

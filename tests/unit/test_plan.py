@@ -16,7 +16,7 @@ from xenable.config import KernelChoice
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
 from xenable.facts.record import facts_from_json
-from xenable.model import Candidate, Facts
+from xenable.machine import Candidate, Facts
 from xenable.network.effective import PATH, Mode, parse
 from xenable.plan import GENERATOR, make_plan
 from xenable.plan.network import NETWORKD, NETWORKMANAGER, VIF_SCRIPT, XENDOMAINS, XL_CONF

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xenable.errors import XenableError
 
 if TYPE_CHECKING:
-    from xenable.model import SerialConsole
+    from xenable.machine import SerialConsole
 
 DEADLINE = "xenable.deadline"
 HOLD = "xenable.hold"
@@ -52,7 +52,7 @@ def serial_consoles(linux: Sequence[str]) -> tuple[SerialConsole, ...]:
     for word in linux:
         if match := _SERIAL.fullmatch(word):
             # The menu generator is to start fast, and the whole model is slow to import.
-            from xenable.model import SerialConsole
+            from xenable.machine import SerialConsole
 
             port, speed, parity = match.groups()
             mode = f"{parity[1]}{parity[0]}1" if parity else "8n1"

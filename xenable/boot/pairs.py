@@ -77,7 +77,7 @@ class Dom0Kernel:
     path: str
     version: str
     compression: str
-    """As in model.Kernel.compression."""
+    """As in machine.Kernel.compression."""
     initrd: str
     """Path; empty when there is none."""
 

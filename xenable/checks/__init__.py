@@ -29,7 +29,8 @@ from xenable.checks import (
 from xenable.checks.base import Check, Rule
 from xenable.config import Config
 from xenable.errors import XenableError
-from xenable.model import Facts, Finding, Severity
+from xenable.machine import Facts
+from xenable.model import Finding, Severity
 
 CHECK_FAILED = Rule(
     id="internal/check-failed",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from xenable.config import Config
-from xenable.model import Facts, Finding, Severity
+from xenable.machine import Facts
+from xenable.model import Finding, Severity
 
 Check = Callable[[Facts, Config], Iterable[Finding]]
 """Pure: it sees facts and settings and nothing else."""

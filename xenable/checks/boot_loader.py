@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from xenable.checks.base import Rule, are, words
 from xenable.checks.kernels import adds_kernel
 from xenable.config import Config
-from xenable.model import Answer, Facts, Finding, FirmwareKind, LoaderKind, Menu, MenuEntry, Severity
+from xenable.machine import Answer, Facts, FirmwareKind, LoaderKind, Menu, MenuEntry
+from xenable.model import Finding, Severity
 
 NOT_GRUB = Rule(
     id="boot/not-grub",

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from xenable.checks.base import Rule, words
 from xenable.config import Config
 from xenable.errors import XenableError
-from xenable.model import Facts, Finding, Severity
+from xenable.machine import Facts
+from xenable.model import Finding, Severity
 from xenable.network.bridge import Made, make_bridge
 from xenable.network.effective import Mode
 

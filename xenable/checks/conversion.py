@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from xenable.checks.base import Rule, words
 from xenable.config import Config
-from xenable.model import Facts, Finding, Severity
+from xenable.machine import Facts
+from xenable.model import Finding, Severity
 
 APPLIED = Rule(
     id="conversion/applied",

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from xenable.checks.base import Rule
 from xenable.config import Config
-from xenable.model import Answer, Facts, Finding, FirmwareKind, Severity
+from xenable.machine import Answer, Facts, FirmwareKind
+from xenable.model import Finding, Severity
 
 SECURE_BOOT = Rule(
     id="firmware/secure-boot",

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from xenable.boot.pairs import UNPACKED_SINCE, can_unpack, parse_series
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config, KernelChoice
-from xenable.model import Answer, Facts, Finding, Kernel, Severity
+from xenable.machine import Answer, Facts, Kernel
+from xenable.model import Finding, Severity
 
 NONE = Rule(
     id="kernel/no-dom0-support",

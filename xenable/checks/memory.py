@@ -9,7 +9,8 @@ from xenable.boot import commandline
 from xenable.checks.base import Rule
 from xenable.checks.kernels import dom0_kernels
 from xenable.config import Config
-from xenable.model import Facts, Finding, Severity
+from xenable.machine import Facts
+from xenable.model import Finding, Severity
 
 TOO_LITTLE = Rule(
     id="memory/too-little",

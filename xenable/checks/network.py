@@ -8,7 +8,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config
-from xenable.model import DEFAULT, DEFAULT6, Answer, Facts, Finding, Interface, Severity
+from xenable.machine import DEFAULT, DEFAULT6, Answer, Facts, Interface
+from xenable.model import Finding, Severity
 from xenable.network.effective import Mode
 
 UNKNOWN = Rule(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config
-from xenable.model import Answer, Facts, Finding, Severity
+from xenable.machine import Answer, Facts
+from xenable.model import Finding, Severity
 
 BROKEN = Rule(
     id="packages/apt-broken",

@@ -9,7 +9,8 @@ from xenable.boot.room import room_to_keep
 from xenable.checks.base import Rule, words
 from xenable.checks.kernels import adds_kernel, adds_xen_kernel, dom0_kernels
 from xenable.config import Config
-from xenable.model import Facts, FileSystem, Finding, Severity
+from xenable.machine import Facts, FileSystem
+from xenable.model import Finding, Severity
 
 NOT_FOUND = Rule(
     id="storage/not-found",

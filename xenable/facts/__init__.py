@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Facts about a machine: one file a subject, each with a probe that reads and judges nothing.
 
-A probe never fails: what can't be read is UNKNOWN, None or empty, as xenable/model.py says for each field.
+A probe never fails: what can't be read is UNKNOWN, None or empty, as xenable/machine.py says for each field.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xenable.host import Host
-    from xenable.model import Facts
+    from xenable.machine import Facts
 
 
 def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
@@ -35,7 +35,7 @@ def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
     from xenable.facts.services import probe_services
     from xenable.facts.storage import probe_storage
     from xenable.facts.virtualization import probe_virtualization
-    from xenable.model import Facts
+    from xenable.machine import Facts
 
     known = read_status(host)
     distribution = probe_distribution(host)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from xenable.facts.files import modified
 from xenable.host import Host
-from xenable.model import Candidate
+from xenable.machine import Candidate
 
 if TYPE_CHECKING:
     import apt_pkg

@@ -13,7 +13,7 @@ from xenable.facts.files import line, part
 from xenable.facts.firmware import EFI, LOADER, efi_variable
 from xenable.facts.storage import BLOCK, Mount, device_under, disks_under, file_system_at, read_mounts
 from xenable.host import Host
-from xenable.model import BootLoader, FileSystem, Firmware, FirmwareKind, LoaderKind, Storage
+from xenable.machine import BootLoader, FileSystem, Firmware, FirmwareKind, LoaderKind, Storage
 
 GRUB = "/boot/grub"
 

@@ -8,7 +8,7 @@ import re
 from xenable.facts.files import line
 from xenable.facts.menu import grub_settings
 from xenable.host import Host
-from xenable.model import Console, SerialConsole
+from xenable.machine import Console, SerialConsole
 
 DEFAULT_SPEED = 9600
 """What Linux takes when console= names no speed (Linux: Documentation/admin-guide/serial-console.rst)."""

@@ -7,7 +7,8 @@ from xenable.errors import XenableError
 from xenable.facts.dpkg import owner
 from xenable.host import Host
 from xenable.journal import read_journal
-from xenable.model import Conversion, EntryState
+from xenable.machine import Conversion
+from xenable.model import EntryState
 
 LEGACY = (
     "/usr/local/sbin/xl",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from xenable.facts.dpkg import Known
 from xenable.facts.files import line
 from xenable.host import Host
-from xenable.model import Answer, Cpu
+from xenable.machine import Answer, Cpu
 
 IOMMU_TABLES = ("DMAR", "IVRS", "XMAR")
 """ACPI tables that describe one. Xen renames DMAR to XMAR, to hide it from dom0."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 
 from xenable.host import Host
-from xenable.model import Distribution
+from xenable.machine import Distribution
 
 
 def probe_distribution(host: Host) -> Distribution:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from xenable.facts.files import content
 from xenable.facts.storage import read_mounts
 from xenable.host import Host
-from xenable.model import Answer, Firmware, FirmwareKind
+from xenable.machine import Answer, Firmware, FirmwareKind
 
 EFI = "/sys/firmware/efi"
 EFIVARS = f"{EFI}/efivars"

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from xenable.errors import XenableError
 from xenable.host import Host
-from xenable.model import Interface, InterfaceConfig
+from xenable.machine import Interface, InterfaceConfig
 from xenable.redact import REDACTED
 
 INTERFACES = "/etc/network/interfaces"

@@ -11,7 +11,7 @@ from xenable.facts.dpkg import owner
 from xenable.facts.files import line, part
 from xenable.facts.initrd import unpacked_bytes
 from xenable.host import Host
-from xenable.model import Answer, Kernel
+from xenable.machine import Answer, Kernel
 
 BOOT = "/boot"
 

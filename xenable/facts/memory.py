@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from xenable.facts.files import number
 from xenable.host import Host
-from xenable.model import Memory
+from xenable.machine import Memory
 
 
 def probe_memory(host: Host) -> Memory:

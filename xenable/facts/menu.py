@@ -8,7 +8,7 @@ import re
 from xenable.facts.files import modified
 from xenable.facts.grub_script import Block, Word, parse_grub_script
 from xenable.host import Host
-from xenable.model import Answer, Menu, MenuEntry
+from xenable.machine import Answer, Menu, MenuEntry
 
 CONFIG = "/boot/grub/grub.cfg"
 ENVIRONMENT_BLOCK = "/boot/grub/grubenv"

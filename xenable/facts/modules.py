@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from xenable.host import Host
-from xenable.model import Modules
+from xenable.machine import Modules
 
 DKMS = "/var/lib/dkms"
 GRAPHICS = frozenset(

@@ -13,7 +13,7 @@ from xenable.facts.files import line
 from xenable.facts.firewall import probe_firewalls
 from xenable.facts.interface_config import ifupdown_files, probe_interface_config
 from xenable.host import Host
-from xenable.model import DEFAULT, DEFAULT6, Answer, Interface, Network, Route
+from xenable.machine import DEFAULT, DEFAULT6, Answer, Interface, Network, Route
 from xenable.network.addresses import ula
 
 SYS = "/sys/class/net"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from xenable.facts.dpkg import Known, installed
 from xenable.facts.modules import parse_modules
 from xenable.host import Host
-from xenable.model import OtherHypervisor
+from xenable.machine import OtherHypervisor
 
 KVM_PROGRAMS = re.compile(r"qemu-system-\w+|qemu-kvm|kvm|firecracker|cloud-hypervisor")
 VIRTUALBOX_PROGRAMS = ("VBoxHeadless", "VirtualBoxVM")

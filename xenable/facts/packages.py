@@ -11,7 +11,7 @@ from xenable.facts.apt import KERNELS_DEBIAN, KERNELS_UBUNTU, LISTS, Simulation,
 from xenable.facts.dpkg import STATUS, Known
 from xenable.facts.files import line, modified
 from xenable.host import Host
-from xenable.model import Answer, Candidate, Distribution, Kernel, Packages
+from xenable.machine import Answer, Candidate, Distribution, Kernel, Packages
 
 LOCKS = (
     "/var/lib/dpkg/lock-frontend",

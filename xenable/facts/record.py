@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any
 
 from xenable.errors import XenableError
-from xenable.model import SCHEMA, Facts
+from xenable.machine import Facts
+from xenable.model import SCHEMA
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:

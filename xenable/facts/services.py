@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from xenable.facts.dpkg import Known, installed
 from xenable.facts.menu import grub_settings
 from xenable.host import Host
-from xenable.model import Answer, Services
+from xenable.machine import Answer, Services
 
 ACTIVE = "/run/systemd/units/invocation:{}"
 """A link that systemd keeps for each unit that is active."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from xenable.host import Host
-from xenable.model import FileSystem, Storage
+from xenable.machine import FileSystem, Storage
 
 BLOCK = "/sys/class/block"
 BY_UUID = "/dev/disk/by-uuid"

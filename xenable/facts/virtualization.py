@@ -9,7 +9,7 @@ from __future__ import annotations
 from xenable.facts.cpu import parse_cpuinfo
 from xenable.facts.files import line
 from xenable.host import Host
-from xenable.model import Virtualization
+from xenable.machine import Virtualization
 
 XENFEAT_DOM0 = 11
 """Bit of /sys/hypervisor/properties/features (Xen's public/features.h)."""

@@ -11,7 +11,7 @@ from xenable.facts.dpkg import owner
 from xenable.facts.files import line
 from xenable.facts.kernels import parse_config
 from xenable.host import Host
-from xenable.model import Answer
+from xenable.machine import Answer
 
 BOOT = "/boot"
 MODULES = "/lib/modules"

@@ -13,7 +13,7 @@ from xenable.checks.kernels import adds_kernel
 from xenable.checks.memory import dom0_memory
 from xenable.config import Config, KernelChoice
 from xenable.errors import XenableError
-from xenable.model import Facts
+from xenable.machine import Facts
 from xenable.plan.network import network_steps
 from xenable.plan.texts import generator_script, packages_hook, settings_early, settings_late
 from xenable.steps.base import Step

@@ -9,7 +9,7 @@ from xenable.checks.bridge import bridge_of
 from xenable.checks.network import guest_network6, ipv4_uplink
 from xenable.config import Config
 from xenable.errors import XenableError
-from xenable.model import Facts
+from xenable.machine import Facts
 from xenable.network.bridge import Made
 from xenable.network.effective import PATH, GuestNet, Mode
 from xenable.plan import texts

@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TextIO
 
-from xenable.model import SCHEMA, Facts, Finding, Packages, Preview, Severity, Status
+from xenable.machine import Facts, Packages
+from xenable.model import SCHEMA, Finding, Preview, Severity, Status
 
 Document = dict[str, Any]
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from xenable.kernels.listing import KernelRow
 from xenable.kernels.records import Build
-from xenable.model import SCHEMA, Answer
+from xenable.machine import Answer
+from xenable.model import SCHEMA
 from xenable.ui.document import Document
 from xenable.ui.layout import Line, Span, clean, line, paragraph
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xenable.model import Obstacle, Packages, Preview
+from xenable.machine import Packages
+from xenable.model import Obstacle, Preview
 from xenable.ui.layout import BLANK, Line, Span, diff, is_diff, line, paragraph, verbatim
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from xenable.boot.commandline import dom0_arguments, dom0_memory, merge_xen, serial_consoles, xen_arguments
 from xenable.errors import XenableError
-from xenable.model import SerialConsole
+from xenable.machine import SerialConsole
 
 COM1 = SerialConsole(port=0, speed=115200, mode="8n1")
 COM2 = SerialConsole(port=1, speed=9600, mode="8n1")

@@ -33,19 +33,18 @@ from xenable.checks.kernels import dom0_kernels, readable
 from xenable.checks.memory import dom0_memory
 from xenable.checks.network import ipv4_uplink
 from xenable.config import Config, KernelChoice
-from xenable.model import (
+from xenable.machine import (
     Answer,
     Candidate,
     Facts,
-    Finding,
     FirmwareKind,
     LoaderKind,
     MenuEntry,
     OtherHypervisor,
     Route,
     SerialConsole,
-    Severity,
 )
+from xenable.model import Finding, Severity
 from xenable.network.effective import Mode
 
 WITH_KERNEL = {"new": (*HEALTHY.packages.new, GENERIC)}

@@ -12,7 +12,8 @@ from tests.factory import make_config, make_facts
 from xenable.checks import RULES, ready, run_checks
 from xenable.checks.__main__ import reference
 from xenable.errors import XenableError
-from xenable.model import Answer, Severity
+from xenable.machine import Answer
+from xenable.model import Severity
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/checks.md"
 

@@ -25,7 +25,8 @@ from xenable.engine import Direction, Event
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
 from xenable.journal import Record, Terms
-from xenable.model import EntryState, Facts, Finding, Obstacle, Severity, Status
+from xenable.machine import Facts
+from xenable.model import EntryState, Finding, Obstacle, Severity, Status
 from xenable.plan import make_plan
 from xenable.steps.base import Step
 from xenable.steps.packages import InstallPackages

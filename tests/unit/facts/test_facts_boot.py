@@ -17,7 +17,7 @@ from xenable.facts.initrd import RATIO, unpacked_bytes
 from xenable.facts.kernels import flavour, image_compression, probe_kernels
 from xenable.facts.storage import probe_storage
 from xenable.host import Host
-from xenable.model import Answer, FirmwareKind, LoaderKind
+from xenable.machine import Answer, FirmwareKind, LoaderKind
 
 ATTRIBUTES = b"\7\0\0\0"
 

@@ -16,7 +16,7 @@ from tests.tree import make_tree
 from xenable.facts import gather
 from xenable.facts.record import facts_from_json, facts_to_json
 from xenable.host import Host, Result, StrPath
-from xenable.model import Answer
+from xenable.machine import Answer
 
 PLACES = (
     *("/etc/os-release", "/proc/cpuinfo", "/proc/meminfo", "/proc/self/mountinfo", "/proc/modules"),

@@ -23,7 +23,7 @@ from xenable.facts.interface_config import (
 )
 from xenable.facts.network import probe_network
 from xenable.host import Host
-from xenable.model import InterfaceConfig
+from xenable.machine import InterfaceConfig
 
 LEASE = "ADDRESS=192.0.2.75\nCLIENTID=ff5f6daaa800020000ab110033bdebf95e192c\n"
 

@@ -23,7 +23,7 @@ from xenable.facts.other_hypervisors import guest_of, probe_other_hypervisors
 from xenable.facts.packages import lock_holders, probe_packages
 from xenable.facts.services import parse_sockets, parse_units, probe_services, runtime_watchdog, sshd_ports
 from xenable.facts.virtualization import probe_virtualization
-from xenable.model import Answer, Distribution, OtherHypervisor, SerialConsole
+from xenable.machine import Answer, Distribution, OtherHypervisor, SerialConsole
 
 CPUINFO = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu {}\n\nprocessor\t: 1\nflags\t: fpu\n"
 

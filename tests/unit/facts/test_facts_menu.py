@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.tree import make_tree
 from xenable.checks.boot_loader import default_entries
 from xenable.facts.menu import parse_grub_cfg, parse_grubenv, probe_menu, read_settings
-from xenable.model import Answer
+from xenable.machine import Answer
 
 CFG = r"""
 if [ "${next_entry}" ] ; then

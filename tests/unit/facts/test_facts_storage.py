@@ -13,7 +13,7 @@ from xenable.facts.boot_loader import GRUB, probe_boot_loader
 from xenable.facts.firmware import probe_firmware
 from xenable.facts.storage import ESP_PLACES, device_stack, parse_fstab, parse_mountinfo, probe_storage
 from xenable.host import Host
-from xenable.model import FileSystem, LoaderKind
+from xenable.machine import FileSystem, LoaderKind
 
 BLOCK = "/sys/devices/pci/block"
 

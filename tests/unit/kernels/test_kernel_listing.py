@@ -12,7 +12,7 @@ from xenable.cli import kernel
 from xenable.errors import Exit
 from xenable.host import Host
 from xenable.kernels.listing import GUEST_OPTIONS, kernel_rows
-from xenable.model import Answer
+from xenable.machine import Answer
 from xenable.ui.kernels import kernels_document, render_kernels
 from xenable.ui.layout import plain
 

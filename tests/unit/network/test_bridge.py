@@ -10,7 +10,7 @@ import pytest
 
 from tests.factory import UPLINK, configured
 from xenable.errors import XenableError
-from xenable.model import Network
+from xenable.machine import Network
 from xenable.network.bridge import make_bridge
 from xenable.network.bridge.base import Unfit, quoted, sections
 

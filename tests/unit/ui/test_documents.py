@@ -16,7 +16,8 @@ from tests.unit.guests.fixtures import make_guest
 from xenable.guests.listing import ImageRow, Row
 from xenable.kernels.listing import KernelRow
 from xenable.kernels.records import Build
-from xenable.model import Answer, Candidate, Finding, Preview, Severity, Status
+from xenable.machine import Answer, Candidate
+from xenable.model import Finding, Preview, Severity, Status
 from xenable.ui import document, guests, images, kernels
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs/reference/json.md").read_text(encoding="utf-8")

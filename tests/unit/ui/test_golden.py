@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.factory import make_facts
-from xenable.model import Candidate, Finding, Obstacle, Preview, Severity, Status
+from xenable.machine import Candidate
+from xenable.model import Finding, Obstacle, Preview, Severity, Status
 from xenable.ui.document import facts_document
 from xenable.ui.facts import render_facts
 from xenable.ui.findings import render_findings

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from xenable.errors import XenableError
-from xenable.model import Network
+from xenable.machine import Network
 from xenable.network.bridge import ifupdown, networkd, networkmanager
 from xenable.network.bridge.base import File, Made, Unfit
 

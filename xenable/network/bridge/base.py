@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from xenable.boot.commandline import DEADLINE
-from xenable.model import InterfaceConfig
+from xenable.machine import InterfaceConfig
 
 KERNEL_WORD = DEADLINE
 """The word on the kernel's command line without which no bridge is made: the boot of a slot has it."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from xenable.model import InterfaceConfig
+from xenable.machine import InterfaceConfig
 from xenable.network.bridge.base import (
     HIDDEN,
     KERNEL_WORD,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from xenable.model import InterfaceConfig
+from xenable.machine import InterfaceConfig
 from xenable.network.bridge.base import (
     KERNEL_WORD,
     MTU,
