@@ -98,10 +98,16 @@ def working() -> Iterator[Listener]:
     """While the machine is changed: progress on stderr, and an ssh connection that is lost ends nothing."""
     from xenable.ui.progress import progress
 
+    with _without_hangup(), progress(sys.stderr) as listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def _without_hangup() -> Iterator[None]:
+    """The kernel sends SIGHUP when the terminal goes."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with progress(sys.stderr) as listener:
-            yield listener
+        yield
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -149,19 +155,13 @@ def show_status(now: TrialStatus) -> None:
 def reboot_after(host: Host, wanted: bool) -> Iterator[None]:
     """Reboot at the end of what is only told, where that was asked for: also when nobody is there any more
     to hear it, as the ssh connection is lost. Errors: CommandError when systemd refuses."""
-    with _unheard(wanted):
+    if not wanted:
         yield
-    if wanted:
-        with _unheard(wanted):
+        return
+    with _without_hangup():
+        # A terminal that is gone says EIO, a pipe EPIPE.
+        with contextlib.suppress(OSError):
+            yield
+        with contextlib.suppress(OSError):
             note("rebooting now")
         host.run(["systemctl", "reboot"])
-
-
-@contextlib.contextmanager
-def _unheard(wanted: bool) -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        # A terminal that is gone says EIO, a pipe EPIPE.
-        if not wanted:
-            raise

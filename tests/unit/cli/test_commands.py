@@ -163,7 +163,7 @@ def test_plan_changes_nothing_and_lists_all_steps(
     assert {"kind", "title", "detail"} == set(found["steps"][0])
     assert "777" in json.dumps(found["steps"])
     assert found["ready"] is True
-    assert set(found["packages"]) == {"install", "remove", "download_bytes", "installed_kib"}
+    assert set(found["packages"]) == {"install", "upgrade", "remove", "download_bytes", "installed_kib"}
     assert machine.calls == []
 
 
