@@ -23,7 +23,7 @@ rehearse:
 	@/usr/bin/python3 -m lab rehearse --release $(RELEASE) --firmware $(FIRMWARE)
 
 quick: setup
-	$(PYTEST) -m "not package and not kernel"
+	$(PYTEST) -m "not package and not kernel and not vm"
 
 test: setup
 	$(PYTEST)

@@ -26,6 +26,7 @@ from tests.unit.boot.grub_machine import (
 
 pytestmark = [
     pytest.mark.realtool,
+    pytest.mark.vm,
     pytest.mark.skipif(bool(missing_tools()), reason=f"needs {', '.join(missing_tools())}"),
 ]
 
