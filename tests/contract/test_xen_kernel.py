@@ -72,9 +72,18 @@ def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
         assert "6.12.9-2" in command("apt-cache policy xen-image-lean | grep Candidate")
         command("apt-get -qq -y install xen-image-6.12.9-1-xen-lean xen-image-lean >/dev/null 2>&1")
         assert status("xen-image-6.12.9-1-xen-lean") == status("xen-image-6.12.9-2-xen-lean") == "installed"
+        # And what is built last is what apt offers, of an older series and another flavour too.
+        for path in Path("/archive").glob("*.deb"):
+            path.unlink()
+        build("xen-image-generic", "6.1.5-1")
+        repository.publish(HOST, Path("/archive"), ["xen-image-generic_6.1.5-1_all.deb"])
+        command("apt-get -qq -y purge xen-image-lean >/dev/null 2>&1")
+        told = simulate(HOST, KERNELS_DEBIAN, with_kernel=False)
+        assert told is not None and told.xen_kernel is not None
+        assert (told.xen_kernel.name, told.xen_kernel.version) == ("xen-image-generic", "6.1.5-1")
         # Whoever changes it without the key is not believed.
         packages = places.REPOSITORY / "Packages"
-        packages.write_text(packages.read_text().replace("6.12.9-2", "6.12.9-3"))
+        packages.write_text(packages.read_text().replace("6.1.5-1", "6.1.5-3"))
         # Else apt sees the signed list unchanged, and looks no further.
         command("rm -rf /var/lib/apt/lists/*")
         assert subprocess.run(["apt-get", "-qq", "update"], capture_output=True, check=False).returncode != 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A tiny kernel is really built, by the code of `xenable kernel build`, and really boots as dom0 under Xen.
+The flavours are really configured.
 
 The builds see an overlay of this machine: what they write to /var/lib and /etc is a folder of the test.
 """
@@ -21,6 +22,7 @@ import pytest
 
 from lab.qemu import CPU
 from tests.contract.sandbox import command, inside, needs_sandbox
+from xenable.kernels.flavours import NAMES
 
 TOP = Path(__file__).resolve().parents[2]
 CACHE = Path.home() / ".cache/xenable-kernels"
@@ -122,7 +124,8 @@ def test_packages_and_names(built: Built, tmp_path: Path) -> None:
     release = built.said["release"]
     assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+-1-xen-tiny", release)
     names = sorted(name.partition("_")[0] for name in built.said["packages"])
-    assert names == sorted([f"xen-image-{release}", f"xen-headers-{release}", "xen-image-tiny"])
+    kinds = ("image", "headers")
+    assert names == sorted(f"xen-{kind}-{what}" for kind in kinds for what in (release, "tiny"))
     root = unpacked(built, tmp_path)
     assert sorted(path.name for path in (root / "boot").iterdir()) == [
         f"System.map-{release}",
@@ -282,3 +285,14 @@ def test_hooks_run_as_for_a_kernel_of_the_distribution(built: Built) -> None:
         assert not Path(f"/lib/modules/{release}").exists() and not list(Path("/boot").iterdir())
 
     inside(work)
+
+
+def test_every_flavour_has_all_that_it_asks_for(built: Built, tmp_path: Path) -> None:
+    """The distribution's configuration is large, and turns on again what it needs."""
+    done = built.machine.run(sys.executable, "-m", "tests.kernel.configuring", tmp_path)
+    assert done.returncode == 0, done.stderr
+    options = json.loads(done.stdout)
+    assert set(options) == set(NAMES)
+    assert len(options["generic"]) > 2 * len(options["lean"])
+    # A key of this build alone would make each build another one.
+    assert all(found["CONFIG_MODULE_SIG"] == "n" for found in options.values())

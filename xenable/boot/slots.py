@@ -279,7 +279,7 @@ def kept_packages(host: Host) -> tuple[str, ...]:
         kernel, xen = _literally(manifest.kernel), _literally(manifest.xen)
         series = xen.partition("-")[0]
         found.append(f"^linux-(image|modules|modules-extra)-(unsigned-)?{kernel}$")
-        found.append(f"^xen-image-{kernel}$")
+        found.append(f"^xen-(image|headers)-{kernel}$")
         found.append(f"^xen-(hypervisor-{xen}|utils-{series})$")
     return tuple(dict.fromkeys(found))
 

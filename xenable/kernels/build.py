@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,9 @@ from xenable.model import Progress
 
 MIB = 1 << 20
 LOG = "build.log"
+LOG_SECONDS = 20.0
+"""Between two writes of it: a power cut must not take all of it."""
+_PRODUCTS = ("-name", "*.o", "-o", "-name", "*.a", "-o", "-name", "*.ko", "-o", "-name", ".*.cmd")
 
 
 class Stage(StrEnum):
@@ -109,6 +113,14 @@ def finish(host: Host, place: Path) -> None:
     host.run(["rm", "-rf", "--one-file-system", "--", place], timeout=None)
 
 
+def tidy(host: Host, request: Request) -> None:
+    """Remove the folder of a build that was published, and cut off before `finish`."""
+    place = WORK / request.flavour.name
+    state = _read(host, place)
+    if state is not None and state.stage is Stage.BUILT and state.inputs == digest(host, request):
+        finish(host, place)
+
+
 def digest(host: Host, request: Request) -> str:
     """SHA-256 over everything that decides about the bytes of the packages."""
     parts = [request.archive.sha256, request.flavour.name, request.flavour.about, request.base]
@@ -131,7 +143,7 @@ def _begin(host: Host, request: Request, place: Path) -> State:
         return state
     finish(host, place)
     _check_room(host, request.flavour)
-    naming = next_naming(builds(host), request.archive.version, request.flavour.name)
+    naming = next_naming(host, request.archive.version, request.flavour.name)
     host.make_folder(place)
     state = State(
         inputs=inputs,
@@ -162,19 +174,27 @@ def _unpack(host: Host, request: Request, place: Path, state: State, progress: P
     host.run(cleanly(new, ["dpkg-source", "--before-build", "."]), timeout=900)
     # Else the end of a build would take the patches away again, and the next one compile what they touch.
     host.remove(new / ".pc/.dpkg-source-unapply")
+    # The stage is on disk at once, and must not be so before what it stands for.
+    host.run(["sync", "-f", new], timeout=None)
     host.rename(new, tree)
     return _reached(host, place, state, Stage.UNPACKED)
 
 
 def _compile(host: Host, request: Request, place: Path, state: State, progress: Progress) -> State:
     """Run dpkg-buildpackage: make goes on where it was. What it said is in build.log."""
+    _drop_torn(host, place / "tree")
     expected = _expected(host, request, place / "tree")
     counter = Counter(done=state.objects, expected=expected)
     began = time.monotonic()
     lines: list[str] = []
+    written = began
 
     def listen(line: str) -> None:
+        nonlocal written
         lines.append(line)
+        if time.monotonic() - written > LOG_SECONDS:
+            written = time.monotonic()
+            _write_log(host, place, lines)
         if counter.feed(line):
             progress(0.12 + 0.83 * counter.fraction, counter.text(time.monotonic() - began))
 
@@ -193,10 +213,20 @@ def _compile(host: Host, request: Request, place: Path, state: State, progress: 
         spent = state.seconds + int(time.monotonic() - began)
         state = dataclasses.replace(state, objects=counter.done, seconds=spent)
         _reached(host, place, state, Stage.CONFIGURED)
-        host.write(place / LOG, "".join(f"{line}\n" for line in lines).encode())
+        _write_log(host, place, lines)
     if result.code != 0:
         raise _build_error(request.flavour, place, result)
     return _reached(host, place, state, Stage.BUILT)
+
+
+def _write_log(host: Host, place: Path, lines: Sequence[str]) -> None:
+    host.write(place / LOG, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _drop_torn(host: Host, tree: Path) -> None:
+    """Remove what a power cut left empty: make looks at times alone, and would link it."""
+    empty: list[str | Path] = ["find", tree, "-xdev", "-type", "f", "-size", "0"]
+    host.run([*empty, "(", *_PRODUCTS, ")", "-delete"], timeout=None)
 
 
 def _reached(host: Host, place: Path, state: State, stage: Stage) -> State:

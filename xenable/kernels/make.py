@@ -71,6 +71,7 @@ def _make(host: Host, flavour: Flavour, choice: Choice, jobs: int, progress: Pro
     )
     before = build.done_before(host, request)
     if before is not None and all(host.exists(REPOSITORY / name) for name in before.packages):
+        build.tidy(host, request)
         progress(1.0, "it is there already")
         return Made(build=before, present=True, newer=newer)
     state, place = build.build(host, request, progress)

@@ -25,6 +25,7 @@ TEMPLATES = (
     ("lintian-overrides", "xen-image-@RELEASE@.lintian-overrides"),
     ("lintian-overrides", "xen-headers-@RELEASE@.lintian-overrides"),
     ("lintian-overrides", "xen-image-@FLAVOUR@.lintian-overrides"),
+    ("lintian-overrides", "xen-headers-@FLAVOUR@.lintian-overrides"),
 )
 MAINTAINER = "The Xenable developers <xenable@example.org>"
 

@@ -65,22 +65,24 @@ def add_patch(
 ) -> tuple[Patch, ...]:
     """Put a patch at the end of a series, if it applies; returns the whole series.
 
-    Errors: XenableError, and nothing is changed, when it does not, or when there is one of that name.
+    Errors: XenableError, and nothing is changed, when it does not, when there is one of that name, or while
+    another xenable works on kernels.
     """
     what = f"cannot add the patch {patch.name}"
-    before = patches_for(host, series)
-    if any(there.name == patch.name for there in before):
-        raise XenableError(
-            f"{what}: one of that name is there already",
-            hint=f"they are in {folder(series)}; `series` there has their order",
-        )
-    try_patches(host, (*before, patch), archive, progress)
-    place = folder(series)
-    host.make_folder(place)
-    host.write(place / patch.name, patch.text.encode())
-    # Last: what is not named here is not there.
-    host.write(place / "series", series_text((*before, patch)).encode())
-    return (*before, patch)
+    with host.lock_folder(KERNELS, wait=False):
+        before = patches_for(host, series)
+        if any(there.name == patch.name for there in before):
+            raise XenableError(
+                f"{what}: one of that name is there already",
+                hint=f"they are in {folder(series)}; `series` there has their order",
+            )
+        try_patches(host, (*before, patch), archive, progress)
+        place = folder(series)
+        host.make_folder(place)
+        host.write(place / patch.name, patch.text.encode())
+        # Last: what is not named here is not there.
+        host.write(place / "series", series_text((*before, patch)).encode())
+        return (*before, patch)
 
 
 def series_text(patches: tuple[Patch, ...]) -> str:
@@ -100,7 +102,7 @@ def try_patches(host: Host, patches: tuple[Patch, ...], archive: Archive, progre
         names = {
             name.partition("/")[2] for p in patches for t in dep3.touched(p.text) for name in (t.old, t.new)
         }
-        extract(host, archive, work / "tree", sorted(names - {"dev/null"[4:]}))
+        extract(host, archive, work / "tree", sorted(names - {"dev/null"}))
         for number, patch in enumerate(patches):
             progress(0.8 + 0.2 * number / len(patches), f"trying {patch.name}")
             host.write(work / patch.name, patch.text.encode())

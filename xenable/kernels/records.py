@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 
 from xenable.errors import XenableError
@@ -57,12 +58,25 @@ def add_build(host: Host, build: Build) -> None:
 
 
 def same_build(known: tuple[Build, ...], upstream: str, flavour: str, inputs: str) -> Build | None:
-    """A build of the very same things, if there was one."""
-    wanted = (upstream, flavour, inputs)
-    return next((b for b in known if (b.upstream, b.flavour, b.inputs) == wanted), None)
+    """The last build of a flavour, if it was of the very same things.
+
+    An earlier one does not count: what it is made of was given up since, and apt offers the later one.
+    """
+    last = next((build for build in reversed(known) if build.flavour == flavour), None)
+    wanted = (upstream, inputs)
+    return last if last is not None and (last.upstream, last.inputs) == wanted else None
 
 
-def next_naming(known: tuple[Build, ...], upstream: str, flavour: str) -> Naming:
-    """The name of a build that is another one than all before it."""
-    taken = [b.revision for b in known if (b.upstream, b.flavour) == (upstream, flavour)]
+def next_naming(host: Host, upstream: str, flavour: str) -> Naming:
+    """The name of a build that is another one than all before it, on record or not.
+
+    The record goes with the repository, and kernels that were installed from it stay: a number that comes
+    again would put new modules under a kernel that runs.
+    """
+    from xenable.facts.dpkg import read_status
+
+    taken = [b.revision for b in builds(host) if (b.upstream, b.flavour) == (upstream, flavour)]
+    form = re.compile(rf"(?:xen-(?:image|headers)-)?{re.escape(upstream)}-([0-9]{{1,6}})-xen-{flavour}")
+    places = (*host.names("/lib/modules"), *read_status(host))
+    taken += [int(match[1]) for name in places if (match := form.fullmatch(name))]
     return Naming(upstream=upstream, revision=max(taken, default=0) + 1, flavour=flavour)

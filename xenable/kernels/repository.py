@@ -15,6 +15,9 @@ from xenable.facts.apt import LISTS
 from xenable.host import Host
 from xenable.kernels.places import APT_SOURCES, BUILDS, KERNELS, KEYS, REPOSITORY
 
+_MOVING = re.compile(r"xen-(image|headers)-[a-z]+_")
+"""Files of metapackages: xen-image-lean_6.12.107-1_amd64.deb."""
+
 OWNER = "Kernels built by Xenable on this machine"
 RELEASE = (
     ("Origin", "Xenable"),
@@ -35,7 +38,9 @@ def publish(host: Host, folder: Path, debs: Sequence[str]) -> None:
     host.run(["rm", "-rf", "--", new])
     host.make_folder(new)
     for name in host.names(REPOSITORY):
-        if name.endswith(".deb"):
+        # What apt offers is what was built last: metapackages of earlier builds may be newer, of another
+        # series or flavour, or of patches that were taken out again.
+        if name.endswith(".deb") and not _MOVING.match(name):
             host.link_or_copy(REPOSITORY / name, new / name)
     for name in debs:
         # By copy: the folder of the build may be on another file system.
@@ -53,19 +58,22 @@ def publish(host: Host, folder: Path, debs: Sequence[str]) -> None:
 def remove(host: Host) -> bool:
     """Take the repository out of apt, and away, with its key; returns whether there was one.
 
-    Kernels that were installed from it stay.
+    Kernels that were installed from it stay. Errors: XenableError while a kernel is built.
     """
-    there = host.exists(APT_SOURCES) or host.exists(REPOSITORY) or host.exists(KEYS)
-    # apt first: with a source that is gone every `apt update` would fail.
-    host.remove(APT_SOURCES)
-    for name in host.names(LISTS):
-        if name.startswith(str(REPOSITORY).replace("/", "_")):
-            host.remove(f"{LISTS}/{name}")
-    folders = [name for name in host.names(KERNELS) if re.fullmatch(r"repository\.[0-9]+", name)]
-    host.remove(REPOSITORY)
-    for path in (*(KERNELS / name for name in folders), KEYS):
-        host.run(["rm", "-rf", "--", path])
-    host.remove(BUILDS)
+    if not host.exists(APT_SOURCES) and not host.exists(KERNELS):
+        return False
+    with host.lock_folder(KERNELS, wait=False):
+        there = host.exists(APT_SOURCES) or host.exists(REPOSITORY) or host.exists(KEYS)
+        # apt first: with a source that is gone every `apt update` would fail.
+        host.remove(APT_SOURCES)
+        for name in host.names(LISTS):
+            if name.startswith(str(REPOSITORY).replace("/", "_")):
+                host.remove(f"{LISTS}/{name}")
+        folders = [name for name in host.names(KERNELS) if re.fullmatch(r"repository\.[0-9]+", name)]
+        host.remove(REPOSITORY)
+        for path in (*(KERNELS / name for name in folders), KEYS):
+            host.run(["rm", "-rf", "--", path])
+        host.remove(BUILDS)
     return there
 
 

@@ -23,13 +23,18 @@ PACKAGE = "linux"
 APT = SOURCES / "apt"
 MIB = 1 << 20
 
-CONFIGURATION = """\
-Dir::Etc::sourcelist "/dev/null";
-Dir::Etc::sourceparts "{apt}/sources.list.d";
-Dir::State::lists "{apt}/lists";
-Dir::Cache "{apt}/cache";
-Acquire::Languages "none";
-"""
+OPTIONS = (
+    "Dir::Etc::sourcelist=/dev/null",
+    f"Dir::Etc::sourceparts={APT}/sources.list.d",
+    f"Dir::State::lists={APT}/lists",
+    f"Dir::Cache={APT}/cache",
+    "Acquire::Languages=none",
+    "Acquire::AllowInsecureRepositories=false",
+    "Acquire::AllowWeakRepositories=false",
+    "Acquire::AllowDowngradeToInsecureRepositories=false",
+    "APT::Get::AllowUnauthenticated=false",
+)
+"""As options, which come after all files: in a file of its own they would come before those in /etc/apt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,13 @@ def fetch_source(host: Host, series: Series, progress: Progress) -> Fetched:
             raise XenableError(
                 f"cannot get the source of Linux {show(series)}: this release's archive does not have it",
                 hint=_others(known),
+            )
+        if all(version.upstream[2:] in ((), (0,)) for version in fitting):
+            # So it is in Ubuntu, whose fixes are in the patches on top.
+            raise XenableError(
+                f"cannot take the source of Linux {show(series)}: the archive has its first release alone, "
+                "without any fix since",
+                hint="give --tarball FILE --sha256 HEX with the newest release of a long-term series",
             )
         missing: list[str] = []
         for version in fitting:
@@ -117,7 +129,6 @@ def _update(host: Host) -> None:
     for folder in ("sources.list.d", "lists/partial", "cache/archives/partial"):
         host.make_folder(APT / folder)
     host.write(APT / "sources.list.d/own.sources", text.encode())
-    host.write(APT / "apt.conf", CONFIGURATION.format(apt=APT).encode())
     try:
         _apt(host, "apt-get", "-q", "update")
     except CommandError as e:
@@ -128,8 +139,12 @@ def _update(host: Host) -> None:
         ) from e
 
 
-def _apt(host: Host, *cmd: str) -> str:
-    return host.run([*cmd], env={"APT_CONFIG": str(APT / "apt.conf")}, timeout=900).stdout
+def _apt(host: Host, program: str, *words: str) -> str:
+    return host.run([program, *_options(), *words], timeout=900).stdout
+
+
+def _options() -> list[str]:
+    return [word for option in OPTIONS for word in ("-o", option)]
 
 
 def _source_files(host: Host) -> dict[str, str]:
@@ -161,9 +176,10 @@ def _fetch(host: Host, version: SourceVersion, path: Path, progress: Progress) -
             progress(0.05 + 0.9 * min(float(match[1]), 100.0) / 100, f"downloading {version.archive}")
 
     # apt compares it with the sum in the signed list, and keeps nothing that is another one.
-    cmd: list[str | Path] = ["env", "-C", SOURCES, "apt-get", "-q", "-o", "APT::Status-Fd=1", "source"]
-    more = ["--download-only", "--tar-only", f"{PACKAGE}={version.version}"]
-    done = host.stream([*cmd, *more], listen, env={"APT_CONFIG": str(APT / "apt.conf")})
+    cmd: list[str | Path] = ["env", "-C", SOURCES, "apt-get", *_options(), "-q", "-o", "APT::Status-Fd=1"]
+    done = host.stream(
+        [*cmd, "source", "--download-only", "--tar-only", f"{PACKAGE}={version.version}"], listen
+    )
     if done.code == 0 and host.is_file(path) and host.sha256(path) == version.sha256:
         return True
     errors = [line.removeprefix("E: ") for line in done.stdout.splitlines() if line.startswith("E: ")]

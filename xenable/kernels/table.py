@@ -11,9 +11,6 @@ from xenable.host import Host
 Series = tuple[int, int]
 
 SERIES: tuple[tuple[Series, Series], ...] = (
-    ((4, 14), (5, 4)),
-    ((4, 15), (5, 10)),
-    ((4, 16), (5, 15)),
     ((4, 17), (6, 1)),
     ((4, 18), (6, 6)),
     ((4, 19), (6, 6)),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tree import make_tree
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.archive import Archive
@@ -46,6 +47,7 @@ def test_names() -> None:
     assert re.findall(r"(?m)^Package: (.*)$", control) == [
         "xen-image-6.12.9-2-xen-lean",
         "xen-headers-6.12.9-2-xen-lean",
+        "xen-headers-lean",
         "xen-image-lean",
     ]
     # Nothing that a kernel of the distribution is called, and nothing in its stead.
@@ -89,16 +91,30 @@ def test_scripts(tmp_path: Path) -> None:
 def test_a_number_never_stands_for_two_things(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.make_folder(BUILDS.parent)
-    assert builds(host) == () and next_naming((), "6.12.9", "lean").revision == 1
+    assert builds(host) == () and next_naming(host, "6.12.9", "lean").revision == 1
     add_build(host, BUILD)
     add_build(host, replace(BUILD, revision=2, inputs="j"))
     add_build(host, replace(BUILD, flavour="generic", revision=7, inputs="j"))
-    known = builds(host)
-    assert next_naming(known, "6.12.9", "lean").revision == 3
-    assert next_naming(known, "6.12.10", "lean").revision == 1
-    found = same_build(known, "6.12.9", "lean", "j")
-    assert found is not None and found.naming == NAMING
-    assert same_build(known, "6.12.9", "lean", "k") is None
+    assert next_naming(host, "6.12.9", "lean").revision == 3
+    assert next_naming(host, "6.12.10", "lean").revision == 1
+    # The record is gone, and what was installed is there: its modules, or what dpkg still knows of it.
+    host.remove(BUILDS)
+    make_tree(tmp_path, {"/lib/modules/6.12.9-4-xen-lean/": "", "/lib/modules/6.12.91-9-xen-lean/": ""})
+    assert next_naming(host, "6.12.9", "lean").revision == 5
+    known = "Package: xen-image-6.12.9-6-xen-lean\nStatus: deinstall ok config-files\nVersion: 6.12.9-6\n\n"
+    make_tree(tmp_path, {"/var/lib/dpkg/status": known})
+    assert next_naming(host, "6.12.9", "lean").revision == 7
+    assert next_naming(host, "6.12.9", "generic").revision == 1
+
+
+def test_only_the_last_build_counts_as_there() -> None:
+    """A patch was added, built, and taken out again: apt must not be left with the kernel that has it."""
+    first, second = BUILD, replace(BUILD, revision=2, inputs="j")
+    assert same_build((first,), "6.12.9", "lean", BUILD.inputs) == first
+    assert same_build((first, second), "6.12.9", "lean", BUILD.inputs) is None
+    assert same_build((first, second), "6.12.9", "lean", "j") == second
+    assert same_build((first, replace(second, flavour="generic")), "6.12.9", "lean", BUILD.inputs) == first
+    assert same_build((first, second), "6.12.9", "lean", "k") is None
 
 
 @pytest.mark.parametrize(
