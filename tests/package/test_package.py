@@ -91,7 +91,7 @@ def test_contents(deb: Path, tmp_path: Path) -> None:
         "usr/share/doc/xenable/NEWS.md",
     ):
         assert (tmp_path / name).is_file(), name
-    for folder in ("tutorial", "explanation", "reference"):
+    for folder in ("tutorial", "how-to", "explanation", "reference"):
         for path in (TOP / "docs" / folder).iterdir():
             shipped = tmp_path / "usr/share/doc/xenable" / folder / path.name
             assert shipped.read_bytes() == path.read_bytes(), path
