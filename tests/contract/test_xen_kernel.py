@@ -61,14 +61,15 @@ def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
         Path("/etc/apt/sources.list").write_text("")
         xen_image("6.12.9-1")
         debs = sorted(path.name for path in Path("/archive").glob("*.deb"))
-        repository.publish(HOST, Path("/archive"), debs)
+        repository.publish(HOST, Path("/archive"), debs, ())
         told = simulate(HOST, KERNELS_DEBIAN, with_kernel=False)
         assert told is not None and told.xen_kernel is not None and told.xen_kernel.version == "6.12.9-1"
         # A second build comes beside the first, and both can be had.
         for path in Path("/archive").glob("*.deb"):
             path.unlink()
         xen_image("6.12.9-2")
-        repository.publish(HOST, Path("/archive"), sorted(p.name for p in Path("/archive").glob("*.deb")))
+        later = sorted(path.name for path in Path("/archive").glob("*.deb"))
+        repository.publish(HOST, Path("/archive"), later, debs)
         assert "6.12.9-2" in command("apt-cache policy xen-image-lean | grep Candidate")
         command("apt-get -qq -y install xen-image-6.12.9-1-xen-lean xen-image-lean >/dev/null 2>&1")
         assert status("xen-image-6.12.9-1-xen-lean") == status("xen-image-6.12.9-2-xen-lean") == "installed"
@@ -76,7 +77,8 @@ def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
         for path in Path("/archive").glob("*.deb"):
             path.unlink()
         build("xen-image-generic", "6.1.5-1")
-        repository.publish(HOST, Path("/archive"), ["xen-image-generic_6.1.5-1_all.deb"])
+        repository.publish(HOST, Path("/archive"), ["xen-image-generic_6.1.5-1_all.deb"], later)
+        assert not (places.REPOSITORY / debs[0]).exists()
         command("apt-get -qq -y purge xen-image-lean >/dev/null 2>&1")
         told = simulate(HOST, KERNELS_DEBIAN, with_kernel=False)
         assert told is not None and told.xen_kernel is not None
@@ -99,10 +101,10 @@ def test_a_repository_that_can_not_be_made_whole_leaves_the_one_before() -> None
     def work() -> None:
         xen_image("6.12.9-1")
         debs = sorted(path.name for path in Path("/archive").glob("*.deb"))
-        repository.publish(HOST, Path("/archive"), debs)
+        repository.publish(HOST, Path("/archive"), debs, ())
         before = HOST.link_target(places.REPOSITORY)
         with pytest.raises(Exception, match="cannot run"):
-            repository.publish(HOST, Path("/archive"), ["gone.deb"])
+            repository.publish(HOST, Path("/archive"), ["gone.deb"], debs)
         assert HOST.link_target(places.REPOSITORY) == before
         assert "6.12.9-1" in command("apt-cache policy xen-image-lean | grep Candidate")
 

@@ -14,10 +14,13 @@ from xenable.kernels.configure import base_config
 from xenable.kernels.flavours import Flavour
 from xenable.kernels.patches import patches_for
 from xenable.kernels.places import KERNELS, REPOSITORY
-from xenable.kernels.records import Build, add_build
-from xenable.kernels.source import fetch_source, take_tarball
+from xenable.kernels.records import Build, add_build, builds, packages_of_last
+from xenable.kernels.source import drop_others, fetch_source, take_tarball
 from xenable.kernels.table import Series, kernel_series, xen_series
 from xenable.model import Progress
+
+KEPT = 2
+"""Earlier builds of each flavour that can still be had."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ def _make(host: Host, flavour: Flavour, choice: Choice, jobs: int, progress: Pro
     state, place = build.build(host, request, progress)
     debs = build.packages(host, place)
     progress(0.98, "putting the packages where apt finds them")
-    repository.publish(host, place, debs)
+    repository.publish(host, place, debs, packages_of_last(builds(host), KEPT))
     made = Build(
         upstream=state.version,
         revision=state.revision,
@@ -90,5 +93,6 @@ def _make(host: Host, flavour: Flavour, choice: Choice, jobs: int, progress: Pro
     )
     add_build(host, made)
     build.finish(host, place)
+    drop_others(host, archive)
     progress(1.0, made.naming.release)
     return Made(build=made, present=False, newer=newer)

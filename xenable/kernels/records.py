@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xenable.errors import XenableError
@@ -55,6 +56,15 @@ def builds(host: Host) -> tuple[Build, ...]:
 def add_build(host: Host, build: Build) -> None:
     rows = [dataclasses.asdict(row) for row in (*builds(host), build)]
     host.write(BUILDS, (json.dumps({"schema": SCHEMA, "builds": rows}, indent=1) + "\n").encode())
+
+
+def packages_of_last(known: Sequence[Build], count: int) -> frozenset[str]:
+    """Names of the packages of the last builds of each flavour, so many of each."""
+    found: set[str] = set()
+    for flavour in {build.flavour for build in known}:
+        of_it = [build for build in known if build.flavour == flavour]
+        found.update(name for build in of_it[-count:] for name in build.packages)
+    return frozenset(found)
 
 
 def same_build(known: tuple[Build, ...], upstream: str, flavour: str, inputs: str) -> Build | None:

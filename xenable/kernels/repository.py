@@ -7,7 +7,7 @@ It is a folder that is made whole beside the one in use, and then the link that 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from xenable.errors import XenableError
@@ -29,8 +29,11 @@ RELEASE = (
 )
 
 
-def publish(host: Host, folder: Path, debs: Sequence[str]) -> None:
-    """Add packages to the repository, whole or not at all, and make apt see it. Errors: XenableError."""
+def publish(host: Host, folder: Path, debs: Sequence[str], keep: Collection[str]) -> None:
+    """Add packages to the repository, whole or not at all, and make apt see it. Errors: XenableError.
+
+    keep: names of what is in it already and stays; metapackages never do.
+    """
     _check_tools(host)
     fingerprint = _key(host)
     old = host.link_target(REPOSITORY)
@@ -40,7 +43,7 @@ def publish(host: Host, folder: Path, debs: Sequence[str]) -> None:
     for name in host.names(REPOSITORY):
         # What apt offers is what was built last: metapackages of earlier builds may be newer, of another
         # series or flavour, or of patches that were taken out again.
-        if name.endswith(".deb") and not _MOVING.match(name):
+        if name in keep and not _MOVING.match(name):
             host.link_or_copy(REPOSITORY / name, new / name)
     for name in debs:
         # By copy: the folder of the build may be on another file system.

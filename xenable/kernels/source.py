@@ -104,6 +104,15 @@ def take_tarball(host: Host, path: Path, sha256: str, progress: Progress) -> Arc
         return open_archive(host, target, sha256)
 
 
+def drop_others(host: Host, archive: Archive) -> None:
+    """Remove the archives of the same series that were used before: each is more than 100 MB."""
+    series = re.compile(rf"linux[_-]{re.escape(show(archive.series))}[.].*\.tar\.[a-z0-9]+")
+    with host.lock_folder(SOURCES):
+        for name in host.names(SOURCES):
+            if name != archive.path.name and series.fullmatch(name):
+                host.remove(SOURCES / name)
+
+
 def parse_sha256(text: str) -> str:
     """Errors: ValueError for what is no SHA-256."""
     if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):

@@ -18,7 +18,7 @@ from xenable.kernels.flavours import flavour
 from xenable.kernels.packaging import Naming, build_depends, changelog, debian_files, fill, templates
 from xenable.kernels.patches import Patch
 from xenable.kernels.places import BUILDS
-from xenable.kernels.records import Build, add_build, builds, next_naming, same_build
+from xenable.kernels.records import Build, add_build, builds, next_naming, packages_of_last, same_build
 
 ARCHIVE = Archive(
     path=Path("/s/linux_6.12.9.orig.tar.xz"), sha256="a" * 64, version="6.12.9", date=1_700_000_000
@@ -105,6 +105,13 @@ def test_a_number_never_stands_for_two_things(tmp_path: Path) -> None:
     make_tree(tmp_path, {"/var/lib/dpkg/status": known})
     assert next_naming(host, "6.12.9", "lean").revision == 7
     assert next_naming(host, "6.12.9", "generic").revision == 1
+
+
+def test_what_can_still_be_had() -> None:
+    rows = [replace(BUILD, revision=n, packages=(f"lean-{n}.deb",)) for n in (1, 2, 3)]
+    rows.append(replace(BUILD, flavour="generic", packages=("generic-1.deb",)))
+    assert packages_of_last(rows, 2) == {"lean-2.deb", "lean-3.deb", "generic-1.deb"}
+    assert packages_of_last((), 2) == frozenset()
 
 
 def test_only_the_last_build_counts_as_there() -> None:
