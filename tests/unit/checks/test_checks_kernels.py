@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which kernels can be dom0."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.factory import CLOUD_KERNEL, KERNEL, make_facts
+from xenable.checks.kernels import dom0_kernels, readable
+from xenable.machine import Answer
+
+
+@pytest.mark.parametrize(
+    ("compression", "series", "expected"),
+    [
+        ("zstd", "4.14", Answer.NO),
+        ("zstd", "4.15", Answer.YES),
+        ("zstd", "4.9", Answer.NO),
+        ("lz4", "4.11", Answer.NO),
+        ("gzip", "4.11", Answer.YES),
+        ("zstd", "", Answer.UNKNOWN),
+        ("xz", "", Answer.YES),
+        ("", "4.20", Answer.UNKNOWN),
+    ],
+)
+def test_readable(compression: str, series: str, expected: Answer) -> None:
+    assert readable(replace(KERNEL, compression=compression), series) is expected
+
+
+def test_dom0_kernels_leave_out_what_can_not_boot() -> None:
+    bare = replace(KERNEL, version="bare", initrd="")
+    assert dom0_kernels(make_facts(kernels=(CLOUD_KERNEL, bare, KERNEL))) == (KERNEL,)
