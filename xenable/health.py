@@ -19,7 +19,7 @@ from xenable.errors import XenableError
 from xenable.facts.network import probe_network
 from xenable.facts.services import probe_services
 from xenable.host import STATE, Host
-from xenable.machine import DEFAULT, DEFAULT6, Network, Services
+from xenable.machine import DEFAULT, DEFAULT6, Answer, Network, Services
 
 BEFORE = STATE / "before.json"
 HOOKS = Path("/etc/xenable/health.d")
@@ -35,6 +35,8 @@ class Before:
     """Global addresses: an IPv4 address, or the /64 of an IPv6 address (the rest may be random)."""
     default_routes: tuple[str, ...] = ()
     """`v4` and `v6`: the families that had one."""
+    gateways: tuple[str, ...] = ()
+    """Addresses of those on default routes whose hardware address was known: they had answered."""
     ssh_listen: tuple[str, ...] = ()
     failed_units: tuple[str, ...] = ()
 
@@ -47,6 +49,8 @@ class Now:
     """What `systemctl is-system-running` says; read before the services: no failure falls between."""
     network: Network
     services: Services
+    neighbours: frozenset[str] = frozenset()
+    """Addresses whose hardware address is known."""
 
 
 Probe = Callable[[Host, Before, Now], str]
@@ -54,7 +58,12 @@ Probe = Callable[[Host, Before, Now], str]
 
 def _see(host: Host) -> Now:
     system = host.run(["systemctl", "is-system-running"], check=False, timeout=15).stdout.strip()
-    return Now(system=system, network=probe_network(host), services=probe_services(host, {}))
+    return Now(
+        system=system,
+        network=probe_network(host),
+        services=probe_services(host, {}),
+        neighbours=_neighbours(host),
+    )
 
 
 def look_around(host: Host) -> Before:
@@ -68,6 +77,7 @@ def look_around(host: Host) -> Before:
         known=True,
         addresses=_addresses(network),
         default_routes=_default_routes(network),
+        gateways=tuple(sorted(_gateways(network) & now.neighbours)),
         ssh_listen=services.ssh_listen,
         failed_units=services.failed,
     )
@@ -82,8 +92,13 @@ def read_before(host: Host) -> Before:
     """What write_before wrote; an empty one when there is none."""
     try:
         found = json.loads(host.text(BEFORE, "{}"))
-        names = [name for name in Before.__dataclass_fields__ if name != "known"]
-        return Before(known=found["known"] is True, **{name: tuple(found[name]) for name in names})
+        names = [name for name in Before.__dataclass_fields__ if name not in ("known", "gateways")]
+        return Before(
+            known=found["known"] is True,
+            # An earlier version of the package may have armed the trial: it did not look for them.
+            gateways=tuple(found.get("gateways", ())),
+            **{name: tuple(found[name]) for name in names},
+        )
     except (ValueError, KeyError, TypeError):
         return Before()
 
@@ -158,6 +173,21 @@ def default_route(_host: Host, before: Before, now: Now) -> str:
     return f"the network: the default route ({', '.join(gone)}) is not back" if gone else ""
 
 
+def gateway(host: Host, before: Before, now: Now) -> str:
+    """Addresses and routes are there on a card that is deaf, too: somebody has to have answered."""
+    cards = {interface.name: interface for interface in now.network.interfaces}
+    for destination in (DEFAULT, DEFAULT6):
+        names = [r.interface for r in now.network.routes if r.destination == destination]
+        if names and all(name in cards and cards[name].carrier is Answer.NO for name in names):
+            return f"the network: {', '.join(names)}, where the default route is, has no carrier"
+    silent = sorted(set(before.gateways) - now.neighbours)
+    for route in now.network.routes:
+        if route.gateway in silent:
+            # The answer, if there is one, is seen at the next look.
+            host.knock(route.gateway, route.interface)
+    return f"the network: the gateway {', '.join(silent)} does not answer" if silent else ""
+
+
 def any_ssh(_host: Host, before: Before, now: Now) -> str:
     if before.ssh_listen and not now.services.ssh_listen:
         return "sshd: it does not listen"
@@ -205,6 +235,7 @@ PROBES: tuple[tuple[Probe, bool], ...] = (
     (record, True),
     (addresses, True),
     (default_route, False),
+    (gateway, True),
     (any_ssh, False),
     (ssh, True),
     (units, True),
@@ -236,6 +267,22 @@ def _default_routes(network: Network) -> tuple[str, ...]:
     families = {DEFAULT: "v4", DEFAULT6: "v6"}
     found = {families[r.destination] for r in network.routes if r.destination in families}
     return tuple(sorted(found))
+
+
+def _gateways(network: Network) -> frozenset[str]:
+    ways = (r for r in network.routes if r.destination in (DEFAULT, DEFAULT6))
+    return frozenset(route.gateway for route in ways if route.gateway)
+
+
+def _neighbours(host: Host) -> frozenset[str]:
+    """Addresses that have answered, and are not known to be silent since: ip-neighbour(8)."""
+    try:
+        rows = json.loads(host.run(["ip", "-json", "neigh", "show"], check=False, timeout=10).stdout or "[]")
+        return frozenset(
+            str(row["dst"]) for row in rows if row.get("lladdr") and "FAILED" not in row.get("state", ())
+        )
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return frozenset()
 
 
 def _asked_memory(command_line: str) -> int | None:

@@ -348,6 +348,10 @@ class Host:
         """
         return Result(*hostio.stream(self._words(cmd), _environment(env), on_line))
 
+    def knock(self, address: str, interface: str) -> None:
+        """Send an empty datagram, so that the kernel asks who has an address; whatever comes of it."""
+        hostio.knock(address, interface)
+
     def replace_process(self, cmd: Sequence[StrPath]) -> None:
         """Become another program, with this one's environment and terminal. Errors: XenableError."""
         words = self._words(cmd)

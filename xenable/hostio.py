@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -206,6 +207,23 @@ def read_note(fd: int) -> str:
 def write_note(fd: int, text: str) -> None:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{text}\n".encode(), 0)
+
+
+# ------------------------------------------------------------------------------------------------- network
+
+
+DISCARD = 9
+"""RFC 863: what is sent there is thrown away."""
+
+
+def knock(address: str, interface: str) -> None:
+    """Send an empty datagram to a neighbour, IPv4 or IPv6; that it can't be sent is no error."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sender:
+        if family == socket.AF_INET6:
+            sender.sendto(b"", (address, DISCARD, 0, socket.if_nametoindex(interface)))
+        else:
+            sender.sendto(b"", (address, DISCARD))
 
 
 # ------------------------------------------------------------------------------------------------- commands

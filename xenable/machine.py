@@ -253,6 +253,7 @@ class Interface:
     """With prefix length."""
     manager: str
     """networkmanager, networkd, netplan, ifupdown, or empty when unknown."""
+    carrier: Answer = Answer.UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

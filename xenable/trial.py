@@ -179,7 +179,7 @@ def environment(host: Host) -> Environment | None:
 def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
     """Why the last boot under Xen was not judged good, from what it left behind."""
     slot = env.trying
-    if env.stage != "started":
+    if env.stage not in ("started", "refused"):
         damaged = verify_slot(host, slot) if slot in SLOTS else ()
         what = "; ".join(damaged) or "GRUB could not load the hypervisor, the kernel or the initrd"
         return f"GRUB could not start Xen: {what}"

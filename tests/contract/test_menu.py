@@ -140,6 +140,49 @@ def test_a_menu_of_a_machine_that_changed_is_made_anew(change: str, words: bytes
     inside(work)
 
 
+def test_a_menu_of_disks_that_moved_is_not_put_back() -> None:
+    """/boot went to another partition, or a volume group got another name, and update-grub was run."""
+
+    def work() -> None:
+        boot_menu()
+        when = MENU.stat().st_mtime_ns
+        saved = Menu().save(HOST)
+        generator()
+        command("update-grub")
+        GENERATOR.unlink()
+        text = MENU.read_text()
+        assert " root=" in text
+        MENU.write_text(text.replace(" root=", " root=UUID=moved-"))
+        Menu().undo(HOST, saved, tell)
+        # Made anew: here it is the same again, for this machine's disks have not moved.
+        assert MENU.stat().st_mtime_ns != when and b"xenable-a" not in MENU.read_bytes()
+
+    inside(work)
+
+
+def test_the_old_menu_has_its_blocks_until_the_new_one_is_in_its_place() -> None:
+    """GRUB reads a file system without its journal."""
+
+    def work() -> None:
+        boot_menu()
+        before, kept = MENU.read_bytes(), MENU.with_name(".grub.cfg.xenable-old")
+        seen: list[tuple[bytes, bool]] = []
+        os.sync = lambda: seen.append((kept.read_bytes(), b"xenable-a" in MENU.read_bytes()))
+        generator()
+        saved = Menu().save(HOST)
+        STEP.do(HOST, STEP.save(HOST), tell)
+        assert seen == [(before, True)] and not kept.exists()
+        GENERATOR.unlink()
+        Menu().undo(HOST, saved, tell)
+        assert len(seen) == 2 and seen[1][1] is False and MENU.read_bytes() == before
+        # What a kill in between left goes with the next.
+        kept.write_bytes(b"older")
+        Menu().undo(HOST, saved, tell)
+        assert not kept.exists()
+
+    inside(work)
+
+
 def test_a_menu_behind_a_link() -> None:
     def work() -> None:
         boot_menu()

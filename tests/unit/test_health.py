@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,18 +30,20 @@ BEFORE = Before(
     ssh_listen=("0.0.0.0:22",),
     failed_units=("old.service",),
 )
+ENS2 = Interface(
+    name="ens2",
+    mac="52:54:00:12:34:56",
+    kind="physical",
+    up=True,
+    addresses=("10.0.2.15/24", "fec0::5054:ff:fe12:3456/64", "fe80::1/64"),
+    manager="ifupdown",
+    carrier=Answer.YES,
+)
 NETWORK = Network(
     known=True,
     interfaces=(
         Interface(name="lo", mac="", kind="loopback", up=True, addresses=("127.0.0.1/8",), manager=""),
-        Interface(
-            name="ens2",
-            mac="52:54:00:12:34:56",
-            kind="physical",
-            up=True,
-            addresses=("10.0.2.15/24", "fec0::5054:ff:fe12:3456/64", "fe80::1/64"),
-            manager="ifupdown",
-        ),
+        ENS2,
     ),
     routes=(Route(destination="default", interface="ens2", gateway="10.0.2.2"),),
     firewalls=(),
@@ -136,6 +139,46 @@ def test_a_default_route_without_a_gateway_is_of_its_family(
     tunnel = Route(destination=DEFAULT6, interface="six", gateway="")
     sees(monkeypatch, network=replace(NETWORK, routes=(tunnel,)))
     assert "the network: the default route (v4) is not back" in missing(host, confirmed=True)
+
+
+def test_a_card_that_is_deaf_is_no_network(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With addresses that are set by hand all looks well on it."""
+    deaf = replace(NETWORK, interfaces=(*NETWORK.interfaces[:1], replace(ENS2, carrier=Answer.NO)))
+    sees(monkeypatch, network=deaf)
+    assert missing(host) == ("the network: ens2, where the default route is, has no carrier",)
+    # Natively it was so already with one of two.
+    other = Route(destination="default", interface="ens3", gateway="10.0.3.2")
+    cards = (*deaf.interfaces, replace(ENS2, name="ens3", addresses=()))
+    sees(monkeypatch, network=replace(deaf, routes=(*deaf.routes, other), interfaces=cards))
+    assert missing(host) == ()
+
+
+def test_the_gateway_has_to_answer(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(Host, "knock", lambda _host, *words: asked.append(words))
+    before = replace(BEFORE, gateways=("10.0.2.2",))
+    assert health.missing(host, before, confirmed=False) == (
+        "the network: the gateway 10.0.2.2 does not answer",
+    )
+    assert asked == [("10.0.2.2", "ens2")]
+    known = [
+        {"dst": "10.0.2.2", "dev": "ens2", "lladdr": "52:55:0a:00:02:02", "state": ["STALE"]},
+        {"dst": "10.0.2.3", "dev": "ens2", "state": ["FAILED"]},
+    ]
+    host = replace(host, answers={**HEALTHY, "ip -json neigh": Result(0, json.dumps(known), "")})
+    assert health.missing(host, before, confirmed=False) == ()
+    assert health.look_around(host).gateways == ("10.0.2.2",)
+    # One that did not answer natively is not asked for.
+    assert health.look_around(replace(host, answers=HEALTHY)).gateways == ()
+
+
+def test_a_record_without_gateways_is_one(host: Dom0) -> None:
+    """Of a package before this: it armed the trial, and was upgraded."""
+    health.write_before(host, BEFORE)
+    record = json.loads(host.read(health.BEFORE))
+    del record["gateways"]
+    host.write(health.BEFORE, json.dumps(record).encode())
+    assert health.read_before(host) == replace(BEFORE, gateways=())
 
 
 def test_sshd_and_new_failures_are_asked_for(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:

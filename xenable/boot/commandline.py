@@ -25,6 +25,9 @@ _SERIAL = re.compile(r"console=ttyS([01])(?:,([1-9][0-9]{2,6})([neo][5-8])?r?)?"
 _OUR_MEMORY = re.compile(r"dom0_mem=([0-9]+)M,max:\1M")
 _OUR_CONSOLE = re.compile(r"(com[12]=[0-9]+,8[a-z]1|console=com[12](,com2)?,vga)")
 _WATCHDOG = re.compile(r"(rd\.)?systemd\.watchdog[_-]sec(=.*)?")
+_RESETS = {word: word[0] for word in ("triple", "kbd", "acpi", "pci", "efi")} | {c: c for c in "tkape"}
+"""Values of Linux's reboot= (kernel-parameters.txt; its first letter is enough) that Xen's has, too."""
+_CSTATES = ("intel_idle.max_cstate", "processor.max_cstate")
 _FALSE = ("0", "no", "off", "false", "disable")
 
 
@@ -91,6 +94,21 @@ def merge_xen(words: Sequence[str]) -> tuple[str, ...]:
     start, end = _our_run(words)
     theirs = {_key(word) for word in (*words[:start], *words[end:])}
     return (*words[:start], *(w for w in words[start:end] if _key(w) not in theirs), *words[end:])
+
+
+def carried_over(xen: Sequence[str], linux: Sequence[str]) -> tuple[str, ...]:
+    """Words for Xen that stand in for words of Linux about what Xen does in its place: the way to reset the
+    machine, and the deepest sleep of its processors. What is set for Xen already counts."""
+    set_already = {_key(word) for word in xen}
+    values = {name: value for name, _, value in (word.partition("=") for word in linux)}
+    found = []
+    ways = [_RESETS[word] for word in values.get("reboot", "").split(",") if word in _RESETS]
+    if ways and "reboot" not in set_already:
+        found.append(f"reboot={ways[-1]}")
+    limits = [values[name] for name in _CSTATES if re.fullmatch(r"[0-9]{1,2}", values.get(name, ""))]
+    if limits and "max_cstate" not in set_already:
+        found.append(f"max_cstate={min(map(int, limits))}")
+    return tuple(found)
 
 
 def _our_run(words: Sequence[str]) -> tuple[int, int]:

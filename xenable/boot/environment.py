@@ -39,7 +39,7 @@ class Environment:
     default: str = ""
     """Slot that passed the gate."""
     stage: str = ""
-    """`loading`, `started` or `load-failed`."""
+    """`loading`, `started`, `load-failed`; `refused` when the menu did not start an entry once more."""
     started: str = ""
     """GRUB's clock at the hand-over, `YYYY-MM-DD HH:MM:SS`: UTC on a machine whose hardware clock is."""
 

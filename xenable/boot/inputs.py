@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from xenable.boot.commandline import dom0_arguments, merge_xen, serial_consoles
+from xenable.boot.commandline import carried_over, dom0_arguments, merge_xen, serial_consoles
 from xenable.boot.menu import MenuInputs
 from xenable.boot.pairs import Pair, usable_pairs
 from xenable.boot.script import split_words
@@ -76,9 +76,10 @@ def command_lines(
     ):
         always = (f"rootflags=subvol={subvolume}", *always)
     serial = serial_consoles((*always, *normally))
+    # What Xenable asks for (memory, console) is in the default variable; recovery needs it as much.
+    xen = merge_xen((*words("GRUB_CMDLINE_XEN"), *words("GRUB_CMDLINE_XEN_DEFAULT")))
     return (
-        # What Xenable asks for (memory, console) is in the default variable; recovery needs it as much.
-        merge_xen((*words("GRUB_CMDLINE_XEN"), *words("GRUB_CMDLINE_XEN_DEFAULT"))),
+        (*xen, *carried_over(xen, (*always, *normally))),
         dom0_arguments((*always, *normally), serial, None),
         dom0_arguments(("single", *always), serial, None),
     )

@@ -91,6 +91,19 @@ xenable_stage xenable_started; then
 	return 1
 }
 
+function xenable_again {
+	set xenable_trying=
+	set xenable_stage=
+	load_env --file "$xenable_block" xenable_trying xenable_stage
+	if [ "$xenable_trying" = "$1" -a "$xenable_stage" != refused ]; then
+		echo 'Xenable: the last start of this entry did not succeed. Choose it once more to try again.'
+		set xenable_stage=refused
+		save_env --file "$xenable_block" xenable_stage
+		return 0
+	fi
+	return 1
+}
+
 function xenable_started {
 	set xenable_stage=started
 	if insmod datehook; then set xenable_started="$YEAR-$MONTH-$DAY $HOUR:$MINUTE:$SECOND"; fi
@@ -111,10 +124,17 @@ function xenable_native {
 	export xenable_off
 	configfile "$prefix/grub.cfg"
 }
+
+function xenable_first {
+	set xenable_avoid=yes
+	export xenable_avoid
+	xenable_native
+}
 """.splitlines()
 """What the entries share. xenable_mark gives up a default that fell back: `trying` alone kept it off, and is
 about to be another's. xenable_native starts the menu over with our choice switched off: a reset would come
-back here for ever when the block can't be written."""
+back here for ever when the block can't be written. Where an entry of a pair was made the default, the first
+entry takes its place then (xenable_first): else it would start over for ever, or after each failure anew."""
 
 
 # --------------------------------------------------------------------------------- the choice of the default
@@ -126,6 +146,7 @@ set xenable_try=
 set xenable_trying=
 set xenable_default=
 set xenable_choice=
+if [ "$xenable_avoid" != "" ]; then set default=0; fi
 if [ "$xenable_off" = "" -a "$boot_once" = "" -a -s "$xenable_block" ]; then
 	load_env --file "$xenable_block" xenable_try xenable_trying xenable_default
 	if [ "$xenable_try" != "" ]; then
@@ -178,7 +199,9 @@ def _pair(inputs: MenuInputs, pair: Pair, id: str, note: str, words: Sequence[st
     root = inputs.root if pair.kernel.initrd else inputs.root_without_initrd
     title = f"{_system(inputs)}, with Xen {pair.xen.title} and Linux {pair.kernel.version}{note}"
     yield _entry(title, id)
-    yield f"\tif xenable_mark {quote(id)}; then"
+    yield f"\tif xenable_again {quote(id)}; then"
+    yield "\t\txenable_first"
+    yield f"\telif xenable_mark {quote(id)}; then"
     for line in load_text(
         xen=_device_path(inputs, pair.xen.path),
         linux=_device_path(inputs, pair.kernel.path),
@@ -189,7 +212,7 @@ def _pair(inputs: MenuInputs, pair: Pair, id: str, note: str, words: Sequence[st
         yield "\t\t" + line
     yield "\t\txenable_failed"
     yield "\telse"
-    yield "\t\txenable_native"
+    yield "\t\txenable_first"
     yield "\tfi"
     yield "}"
 

@@ -69,6 +69,7 @@ CHECKS: tuple[Check, ...] = (
     boot_loader.check_menu,
     kernels.check_kernels,
     kernels.check_kernel_options,
+    kernels.check_native_kernel,
     memory.check_memory,
     memory.check_initrd_memory,
     storage.check_storage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xenable.boot.pairs import UNPACKED_SINCE, can_unpack, parse_series
+from xenable.boot.pairs import UNPACKED_SINCE, can_unpack, newest_first, parse_series
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config, KernelChoice
 from xenable.machine import Answer, Facts, Kernel
@@ -69,6 +69,13 @@ XEN_KERNEL_ADDED = Rule(
     why="It is for dom0: the native system keeps the kernel it has, and its menu never offers this one.",
     remedy="Nothing to do. `xenable revert` removes it again.",
 )
+NOT_BOOTED = Rule(
+    id="kernel/not-booted",
+    severity=Severity.OVERRIDABLE,
+    title="The native system's next kernel has never run here",
+    why="It is what a trial that fails falls back to, and nobody knows yet whether it comes up.",
+    remedy="Reboot, see that the machine answers, and run the command again.",
+)
 OPTIONS = Rule(
     id="kernel/options-missing",
     severity=Severity.WARNING,
@@ -92,6 +99,7 @@ RULES = (
     COMPRESSION_UNKNOWN,
     OPTIONS,
     DOM0_UNKNOWN,
+    NOT_BOOTED,
     OTHER_KERNEL,
     GENERIC_ADDED,
     NO_XEN_KERNEL,
@@ -197,6 +205,18 @@ def check_kernel_options(facts: Facts, config: Config) -> Iterator[Finding]:
     unknown = [k.version for k in facts.kernels if k.dom0 is Answer.UNKNOWN]
     if unknown:
         yield DOM0_UNKNOWN.found(f"There is no readable configuration of {words(unknown)}.")
+
+
+def check_native_kernel(facts: Facts, config: Config) -> Iterator[Finding]:
+    """Whether the kernel that GRUB takes by default is the one that runs: apt may have brought another."""
+    native = [k for k in facts.kernels if not k.xen_only]
+    running = next((k.version for k in native if k.running), "")
+    # Another default is the administrator's choice, and so is the machine's next kernel.
+    if not running or facts.menu.grub_default != "0" or facts.conversion.state != "none":
+        return
+    newest = newest_first([k.version for k in native])[0]
+    if newest != running:
+        yield NOT_BOOTED.found(f"Running is {running}, and the next start is of {newest}.")
 
 
 def _all(facts: Facts) -> str:

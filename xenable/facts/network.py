@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
@@ -128,11 +128,17 @@ def _interface(host: Host, link: Mapping[str, Any], ifupdown: frozenset[str]) ->
         mac="" if loopback else mac,
         kind="loopback" if loopback else _kind(host, name, told),
         up="UP" in flags,
+        carrier=_carrier(flags),
         addresses=tuple(
             f"{a['local']}/{a['prefixlen']}" for a in addresses if {"local", "prefixlen"} <= a.keys()
         ),
         manager=_manager(host, name, _index(host, link), ifupdown),
     )
+
+
+def _carrier(flags: Sequence[str]) -> Answer:
+    """By the flags of `ip`: LOWER_UP says that the other end of the wire is there."""
+    return Answer.of(True if "LOWER_UP" in flags else False if "NO-CARRIER" in flags else None)
 
 
 def _index(host: Host, link: Mapping[str, Any]) -> str:

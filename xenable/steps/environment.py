@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from xenable.boot.environment import Environment, environment_path, read_environment, write_environment
@@ -43,7 +44,9 @@ class BootEnvironment(Step):
             write_environment(host, self.folder, Environment())
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
-        """None: GRUB and the gate write into it, so that no content of it is foreign."""
+        """None in the file: GRUB and the gate write into it. But its file system has to be there."""
+        if not host.exists(Path(self.folder).parent):
+            return (Obstacle(what=f"{self.folder} can't be seen: mount its file system"),)
         return ()
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:

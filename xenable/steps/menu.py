@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -76,17 +77,26 @@ class Menu(Step):
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         # The very bytes, and not what update-grub would make of today's machine: the menu of before may have
         # been older than its settings.
-        if saved["menu"]["what"] == "file" and _same_machine(host, saved):
-            snapshot.restore(host, _menu(host), saved["menu"])
+        if saved["menu"]["what"] == "file" and _same_machine(host, saved) and self._same_disks(host, saved):
+            with _readable_by_grub(host):
+                snapshot.restore(host, _menu(host), saved["menu"])
         elif host.exists(MENU):
             progress(0.1, "making the boot menu")
             _install(host, _generate(host, next(_languages(host))))
+
+    def _same_disks(self, host: Host, saved: Saved) -> bool:
+        """Whether the menu of today, which somebody's update-grub made, loads from where that of before did:
+        /boot or the root file system may have moved since."""
+        if not host.exists(MENU):
+            return True
+        before = boot_lines(native_part(load_bytes(host, saved["menu"]["digest"])))
+        return before <= boot_lines(native_part(host.read(MENU)))
 
     def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
         before = saved["menu"]
         if before["what"] != "file" or snapshot.same_bytes(snapshot.look(host, _menu(host)), before):
             return ()
-        return ("the boot menu was made anew, because kernels or settings of GRUB changed since",)
+        return ("the boot menu was made anew, because kernels, disks or settings of GRUB changed since",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +188,19 @@ def native_part(menu: bytes) -> bytes:
 def kernel_entries(menu: bytes) -> frozenset[bytes]:
     """The entries for one kernel each, whole. The one on top is left out: it may be another now."""
     found = re.findall(rb"(?ms)^[ \t]*menuentry [^\n]*-advanced-[^\n]*\{$.*?^[ \t]*\}$", menu)
+    return frozenset(found)
+
+
+def boot_lines(menu: bytes) -> frozenset[bytes]:
+    """What says from where a menu loads what: not its titles and messages, which are in some language, nor
+    the other words of kernels, which follow settings that may be newer than the menu."""
+    found = set()
+    for line in re.findall(rb"(?m)^[ \t]*((?:search|linux|initrd)[ \t][^\n]*)$", menu):
+        words = line.split()
+        kept = (
+            words if words[0] == b"search" else [*words[:2], *(w for w in words if w.startswith(b"root="))]
+        )
+        found.add(b" ".join(kept))
     return frozenset(found)
 
 
@@ -274,8 +297,27 @@ def _install(host: Host, made: bytes) -> None:
     """Put a new menu in place, whole or not at all; it keeps mode and owner, as with update-grub."""
     path = _menu(host)
     old = snapshot.look(host, path)
-    if old["what"] == "absent":
-        host.write(path, made, mode=0o600)
-        return
-    owner = (old["uid"], old["gid"])
-    host.write(path, made, mode=old["mode"], owner=owner, xattrs=snapshot.xattrs(old))
+    with _readable_by_grub(host):
+        if old["what"] == "absent":
+            host.write(path, made, mode=0o600)
+            return
+        owner = (old["uid"], old["gid"])
+        host.write(path, made, mode=old["mode"], owner=owner, xattrs=snapshot.xattrs(old))
+
+
+@contextlib.contextmanager
+def _readable_by_grub(host: Host) -> Iterator[None]:
+    """Replace the menu so that GRUB finds the old or the new one, whole, after a power cut at any moment.
+
+    GRUB reads a file system without its journal: until all is in its place it finds the old file by that
+    name, whose blocks would be free for others already. A second name keeps them until then.
+    """
+    path = _menu(host)
+    kept = path.with_name(f".{path.name}.xenable-old")
+    if host.exists(path):
+        host.link_or_copy(path, kept)
+    try:
+        yield
+        host.settle()
+    finally:
+        host.remove(kept)

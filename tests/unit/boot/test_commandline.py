@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xenable.boot.commandline import dom0_arguments, dom0_memory, merge_xen, serial_consoles, xen_arguments
+from xenable.boot.commandline import (
+    carried_over,
+    dom0_arguments,
+    dom0_memory,
+    merge_xen,
+    serial_consoles,
+    xen_arguments,
+)
 from xenable.errors import XenableError
 from xenable.machine import SerialConsole
 
@@ -155,3 +162,24 @@ def test_no_word_is_lost(words: list[str]) -> None:
     assert [w for w in out if w not in ours] == [w for w in words if w not in ours] or any(
         w.startswith("panic") or w == "console=hvc0" for w in words
     )
+
+
+@pytest.mark.parametrize(
+    ("xen", "linux", "expected"),
+    [
+        ((), ("quiet", "reboot=pci"), ("reboot=p",)),
+        ((), ("reboot=warm,k",), ("reboot=k",)),
+        # Xen knows no such way, or is told already.
+        ((), ("reboot=bios",), ()),
+        ((), ("reboot",), ()),
+        (("reboot=a",), ("reboot=pci",), ()),
+        ((), ("intel_idle.max_cstate=4", "processor.max_cstate=1"), ("max_cstate=1",)),
+        (("max_cstate=3",), ("processor.max_cstate=1",), ()),
+        ((), ("processor.max_cstate=x", "max_cstate=1"), ()),
+        ((), (), ()),
+    ],
+)
+def test_what_xen_does_in_the_place_of_linux(
+    xen: tuple[str, ...], linux: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert carried_over(xen, linux) == expected

@@ -244,6 +244,32 @@ def test_entry_of_a_pair_that_is_gone(machine: Machine) -> None:
     assert machine.boot() == "native simple"
 
 
+def test_a_pair_that_is_the_default_alternates_with_native(machine: Machine) -> None:
+    """Nobody passes what is started from the submenu and hangs: the next reset has to end natively."""
+    machine.menu(grub_header(GRUB_DEFAULT=f"xenable>{ID}"))
+    assert machine.boot() == "xen dom0_mem=512M,max:512M watchdog"
+    assert machine.boot() == "native simple"
+    assert machine.variables()["stage"] == "refused" and machine.variables()["trying"] == ID
+    # Whoever wants it again gets it again.
+    assert machine.boot() == "xen dom0_mem=512M,max:512M watchdog"
+    assert machine.boot() == "native simple"
+
+
+def test_a_pair_that_is_the_default_and_can_not_be_noted(machine: Machine) -> None:
+    """It must not start its own menu over for ever."""
+    machine.menu(grub_header(GRUB_DEFAULT=f"xenable>{ID}"))
+    assert machine.boot(read_only=True) == "native simple"
+
+
+def test_a_one_shot_that_grub_can_not_clear(machine: Machine) -> None:
+    """As where GRUB's own block is on a file system that it only reads."""
+    block = b"# GRUB Environment Block\nnext_entry=xenable>" + ID.encode() + b"\n"
+    machine.put("/grub/grubenv", block.ljust(1024, b"#"))
+    assert machine.boot() == "xen dom0_mem=512M,max:512M watchdog"
+    machine.put("/grub/grubenv", block.ljust(1024, b"#"))
+    assert machine.boot() == "native simple"
+
+
 def test_superusers_do_not_stop_an_unattended_start(machine: Machine) -> None:
     lock = 'set superusers="root"\nexport superusers\n'
     native = NATIVE.replace("--id gnulinux-simple", "--unrestricted --id gnulinux-simple")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.factory import CLOUD_KERNEL, KERNEL, make_facts
+from tests.unit.checks.cases.common import ids_of
 from xenable.checks.kernels import dom0_kernels, readable
 from xenable.machine import Answer
 
@@ -32,3 +33,14 @@ def test_readable(compression: str, series: str, expected: Answer) -> None:
 def test_dom0_kernels_leave_out_what_can_not_boot() -> None:
     bare = replace(KERNEL, version="bare", initrd="")
     assert dom0_kernels(make_facts(kernels=(CLOUD_KERNEL, bare, KERNEL))) == (KERNEL,)
+
+
+def test_another_native_kernel_is_a_choice_of_the_administrator() -> None:
+    newer = replace(KERNEL, version="6.12.118+deb13-amd64", running=False)
+    for changes in (
+        {"kernels": (newer, KERNEL), "menu": {"grub_default": "saved"}},
+        {"kernels": (newer, KERNEL), "conversion": {"state": "applied"}},
+        {"kernels": (replace(newer, xen_only=True), KERNEL)},
+        {"kernels": (newer, replace(KERNEL, running=False))},
+    ):
+        assert "kernel/not-booted" not in ids_of(make_facts(**changes))

@@ -95,4 +95,11 @@ CASES: tuple[Case, ...] = (
         "xen-image-lean 6.12.107-1 comes from the local repository",
         "xenable revert",
     ),
+    (
+        "kernel/not-booted",
+        {"kernels": (replace(KERNEL, version="6.12.118+deb13-amd64", running=False), KERNEL)},
+        {},
+        "Running is 6.12.107+deb13-amd64, and the next start is of 6.12.118+deb13-amd64.",
+        "Reboot",
+    ),
 )
