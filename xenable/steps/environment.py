@@ -45,7 +45,7 @@ class BootEnvironment(Step):
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
         """None in the file: GRUB and the gate write into it. But its file system has to be there."""
-        if not host.exists(Path(self.folder).parent):
+        if "/EFI/" in self.folder and not host.exists(Path(self.folder).parent):
             return (Obstacle(what=f"{self.folder} can't be seen: mount its file system"),)
         return ()
 

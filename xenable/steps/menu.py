@@ -197,10 +197,9 @@ def boot_lines(menu: bytes) -> frozenset[bytes]:
     found = set()
     for line in re.findall(rb"(?m)^[ \t]*((?:search|linux|initrd)[ \t][^\n]*)$", menu):
         words = line.split()
-        kept = (
-            words if words[0] == b"search" else [*words[:2], *(w for w in words if w.startswith(b"root="))]
-        )
-        found.add(b" ".join(kept))
+        if words[0] != b"search":
+            words = [*words[:2], *(word for word in words if word.startswith(b"root="))]
+        found.add(b" ".join(words))
     return frozenset(found)
 
 
