@@ -62,7 +62,7 @@ def _see(host: Host) -> Now:
         system=system,
         network=probe_network(host),
         services=probe_services(host, {}),
-        neighbours=_neighbours(host),
+        neighbours=neighbours(host),
     )
 
 
@@ -274,7 +274,7 @@ def _gateways(network: Network) -> frozenset[str]:
     return frozenset(route.gateway for route in ways if route.gateway)
 
 
-def _neighbours(host: Host) -> frozenset[str]:
+def neighbours(host: Host) -> frozenset[str]:
     """Addresses that have answered, and are not known to be silent since: ip-neighbour(8)."""
     try:
         rows = json.loads(host.run(["ip", "-json", "neigh", "show"], check=False, timeout=10).stdout or "[]")
