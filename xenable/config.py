@@ -342,7 +342,7 @@ def _read_file(host: Host) -> dict[str, Any]:
     values: dict[str, Any] = {}
     lines: dict[str, int] = {}
     for number, raw in enumerate(host.read(PATH).split(b"\n"), 1):
-        where = f"cannot read {PATH}: line {number}"
+        where = f"cannot read {host.path(PATH)}: line {number}"
         try:
             line = raw.decode().partition("#")[0].strip()
         except UnicodeDecodeError as e:

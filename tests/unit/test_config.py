@@ -124,7 +124,7 @@ def test_file_and_options(tmp_path: Path) -> None:
 def test_bad_files(tmp_path: Path, text: str | bytes, message: str, hint: str) -> None:
     with pytest.raises(XenableError) as e:
         load_config(host_with(tmp_path, text))
-    assert e.value.message.startswith("cannot read /etc/xenable/xenable.conf: line ")
+    assert e.value.message.startswith(f"cannot read {tmp_path}/etc/xenable/xenable.conf: line ")
     assert message in e.value.message
     assert hint in e.value.hint
 

@@ -48,7 +48,7 @@ def read(host: Host, name: str) -> Guest:
     if not host.exists(path):
         raise XenableError(
             f"cannot find the guest {name}: Xenable made none of that name",
-            hint="`xenable guest list` names them",
+            hint=f"`xenable guest list` names all guests; one of somebody else's is changed in {CFGS}",
         )
     return from_json(host.read(path).decode("utf-8", "replace"), str(path))
 
