@@ -2,8 +2,7 @@
 """The health gate: what dom0 has to show before Xen becomes the default.
 
 A probe returns what is missing, in words that complete "dom0 waits for …", or nothing when all is well. It
-never waits: the gate asks again. PROBES says the order; those that compare with the native system before the
-trial are marked, as they have no say over the later boots of a confirmed dom0.
+never waits: the gate asks again. PROBES says the order, and what each is about.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 
 from xenable.errors import XenableError
@@ -54,6 +54,14 @@ class Now:
 
 
 Probe = Callable[[Host, Before, Now], str]
+
+
+class About(Enum):
+    """What a probe is about."""
+
+    DOM0 = "dom0"
+    REACH = "whether anybody can come in, natively too"
+    BEFORE = "what the native system had before the trial; no say over later boots of a confirmed dom0"
 
 
 def _see(host: Host) -> Now:
@@ -106,14 +114,16 @@ def read_before(host: Host) -> Before:
 def missing(host: Host, before: Before, *, confirmed: bool) -> tuple[str, ...]:
     """All that dom0 still lacks, in the order of PROBES."""
     now = _see(host)
-    words = (probe(host, before, now) for probe, compares in PROBES if not (compares and confirmed))
+    asked = (probe for probe, about in PROBES if not (confirmed and about is About.BEFORE))
+    words = (probe(host, before, now) for probe in asked)
     return tuple(word for word in words if word)
 
 
 def lost(host: Host) -> tuple[str, ...]:
     """What of the record is not there now, under Xen or not: a new record would not ask for it again."""
     before, now = read_before(host), _see(host)
-    words = (probe(host, before, now) for probe in (record, addresses, default_route, any_ssh, ssh, units))
+    asked = (probe for probe, about in PROBES if about is not About.DOM0)
+    words = (probe(host, before, now) for probe in asked)
     return tuple(word for word in words if word)
 
 
@@ -225,21 +235,20 @@ def hooks(host: Host, _before: Before, _now: Now) -> str:
     return ""
 
 
-PROBES: tuple[tuple[Probe, bool], ...] = (
-    # probe, whether it compares with the native system before
-    (control_domain, False),
-    (xenstore, False),
-    (console_daemon, False),
-    (toolstack, False),
-    (memory, False),
-    (record, True),
-    (addresses, True),
-    (default_route, False),
-    (gateway, True),
-    (any_ssh, False),
-    (ssh, True),
-    (units, True),
-    (hooks, False),
+PROBES: tuple[tuple[Probe, About], ...] = (
+    (control_domain, About.DOM0),
+    (xenstore, About.DOM0),
+    (console_daemon, About.DOM0),
+    (toolstack, About.DOM0),
+    (memory, About.DOM0),
+    (record, About.BEFORE),
+    (addresses, About.BEFORE),
+    (default_route, About.REACH),
+    (gateway, About.BEFORE),
+    (any_ssh, About.REACH),
+    (ssh, About.BEFORE),
+    (units, About.BEFORE),
+    (hooks, About.DOM0),
 )
 
 
