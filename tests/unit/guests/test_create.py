@@ -146,6 +146,8 @@ def test_a_cloud_image_gets_a_nocloud_seed(xen: Xen) -> None:
     assert guest.seed_kind is Seed.NOCLOUD and guest.release == "debian.qcow2"
     (made,) = [call for call in xen.said("qemu-img convert") if call[-2].startswith("json:")]
     assert '"label": "CIDATA"' in made[-2] and '"floppy": true' in made[-2]
+    # What is published has to be on disk: qemu-img leaves it to the page cache.
+    assert xen.calls.index(["sync", made[-1]]) > xen.calls.index(made)
     assert xen.host.names(records.folder("web1")) == ("disk.qcow2", "guest.json", "open", "seed.img")
 
 

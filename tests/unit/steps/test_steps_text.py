@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.steps import menu
+from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
 from xenable.steps.menu import RefreshMenu, kernel_entries, native_part
 from xenable.steps.statoverride import StatOverride
@@ -133,3 +134,13 @@ def test_a_kernel_that_comes_leaves_the_entries_of_the_others_alone() -> None:
     assert len(kernel_entries(before)) == 1
     assert kernel_entries(before) < kernel_entries(both)
     assert not kernel_entries(before) <= kernel_entries(changed)
+
+
+def test_a_block_on_a_file_system_that_is_not_mounted_is_an_obstacle(tmp_path: Path) -> None:
+    """Else a revert would take it for gone, and leave it there."""
+    host, step = Host(tmp_path), BootEnvironment(folder="/boot/efi/EFI/xenable")
+    host.make_folder("/boot/efi")
+    (obstacle,) = step.obstacles(host, {})
+    assert obstacle.what == "/boot/efi/EFI/xenable can't be seen: mount its file system"
+    host.make_folder("/boot/efi/EFI")
+    assert step.obstacles(host, {}) == ()
