@@ -56,6 +56,11 @@ class Config:
     guest_storage: str
     """An absolute directory, or `lvm:VG/POOL`."""
 
+    @property
+    def xen_kernel(self) -> bool:
+        """Whether dom0 is to get a kernel that is for Xen alone."""
+        return self.kernel is KernelChoice.XEN
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -78,22 +83,23 @@ class Setting:
 # ------------------------------------------------------------------------------------------------ parsers
 
 
-def _number(text: str, low: int, high: int) -> int:
-    # int() takes signs, underscores and foreign digits too; a setting file has no use for them.
+def number(text: str, low: int, high: int) -> int:
+    """A whole number within bounds. Errors: ValueError that says what is needed."""
+    # int() takes signs, underscores and foreign digits too; a person's word has no use for them.
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
         raise ValueError(f"a whole number from {low} to {high} is needed")
     return int(text)
 
 
 def _seconds(text: str) -> int:
-    return _number(text, 120, 3600)
+    return number(text, 120, 3600)
 
 
 def _memory(text: str) -> int | None:
     if text == "auto":
         return None
     try:
-        return _number(text, 512, 1048576)
+        return number(text, 512, 1048576)
     except ValueError as e:
         raise ValueError(f"{e} (MiB, without a unit), or the word auto") from e
 

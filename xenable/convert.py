@@ -6,7 +6,7 @@ from __future__ import annotations
 from xenable import engine, health, journal, trial
 from xenable.boot.slots import SLOTS, newest_pair_differs
 from xenable.checks import ready, run_checks
-from xenable.config import Config, KernelChoice
+from xenable.config import Config
 from xenable.engine import Listener
 from xenable.errors import Exit, XenableError
 from xenable.facts import gather
@@ -27,7 +27,7 @@ def prepare(
     host: Host, config: Config, overrides: frozenset[str]
 ) -> tuple[Facts, tuple[Finding, ...], bool]:
     """Look at the machine and judge it. Changes nothing."""
-    facts = gather(host, xen_kernel=config.kernel is KernelChoice.XEN)
+    facts = gather(host, xen_kernel=config.xen_kernel)
     findings = run_checks(facts, config)
     return facts, findings, ready(findings, overrides)
 
@@ -55,7 +55,7 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
     with host.lock():
         journal.repair_tail(host)
         records = journal.read_journal(host)
-        if any(record.state in (EntryState.UNDOING, EntryState.UNDONE) for record in records):
+        if journal.revert_begun(records):
             raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
         if any(record.state is not EntryState.DONE for record in records):
             engine.apply(host, records, listener)

@@ -279,8 +279,7 @@ def _default_routes(network: Network) -> tuple[str, ...]:
 
 
 def _gateways(network: Network) -> frozenset[str]:
-    ways = (r for r in network.routes if r.destination in (DEFAULT, DEFAULT6))
-    return frozenset(route.gateway for route in ways if route.gateway)
+    return frozenset(route.gateway for route in network.routes if route.is_default and route.gateway)
 
 
 def neighbours(host: Host) -> frozenset[str]:

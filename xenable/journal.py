@@ -102,6 +102,11 @@ def _add(records: dict[int, Record], entry: Json) -> None:
     records[n] = replace(records[n], state=state, saved=entry.get("saved", records[n].saved))
 
 
+def revert_begun(records: Sequence[Record]) -> bool:
+    """Whether a revert is at work, or was cut off, or is over and only to be put away."""
+    return any(record.state in (EntryState.UNDOING, EntryState.UNDONE) for record in records)
+
+
 def write_plan(host: Host, records: Sequence[Record], terms: Terms) -> None:
     """Begin a journal: all of a plan or nothing of it, so that half a plan is never taken for the whole.
 

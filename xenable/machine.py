@@ -281,6 +281,10 @@ class Route:
     interface: str
     gateway: str
 
+    @property
+    def is_default(self) -> bool:
+        return self.destination in (DEFAULT, DEFAULT6)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

@@ -106,7 +106,7 @@ def make_report(host: Host, target: Path) -> Path:
 def _documents(host: Host) -> tuple[tuple[str, Callable[[], Any]], ...]:
     from xenable import trial
     from xenable.checks import ready, run_checks
-    from xenable.config import KernelChoice, load_config
+    from xenable.config import load_config
     from xenable.facts import gather
     from xenable.plan import make_plan
     from xenable.ui import document
@@ -116,7 +116,7 @@ def _documents(host: Host) -> tuple[tuple[str, Callable[[], Any]], ...]:
         xen_kernel = False
         # Damaged settings are told of where they are read.
         with contextlib.suppress(XenableError):
-            xen_kernel = load_config(host).kernel is KernelChoice.XEN
+            xen_kernel = load_config(host).xen_kernel
         return gather(host, xen_kernel=xen_kernel)
 
     def findings() -> Any:

@@ -371,7 +371,7 @@ def reverted(host: Host) -> bool:
         return False
     if not records:
         return bool(host.names(journal.HISTORY))
-    return any(record.state in (EntryState.UNDOING, EntryState.UNDONE) for record in records)
+    return journal.revert_begun(records)
 
 
 # ------------------------------------------------------------------------------------------- trial record

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from xenable.boot.pairs import UNPACKED_SINCE, can_unpack, newest_first, parse_series
 from xenable.checks.base import Rule, are, words
-from xenable.config import Config, KernelChoice
+from xenable.config import Config
 from xenable.machine import Answer, Facts, Kernel
 from xenable.model import Finding, Severity
 
@@ -138,7 +138,7 @@ def adds_xen_kernel(facts: Facts) -> bool:
 
 
 def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
-    if config.kernel is KernelChoice.XEN:
+    if config.xen_kernel:
         yield from _check_xen_kernel(facts)
         return
     usable = tuple(k for k in dom0_kernels(facts) if not k.xen_only)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config
-from xenable.machine import DEFAULT, DEFAULT6, Answer, Facts, Interface
+from xenable.machine import DEFAULT, Answer, Facts, Interface
 from xenable.model import Finding, Severity
 from xenable.network.effective import Mode
 
@@ -110,7 +110,7 @@ def check_network(facts: Facts, config: Config) -> Iterator[Finding]:
         yield UNKNOWN.found("Interfaces and routes could not be read.")
         return
     uplinks = _uplinks(facts)
-    if not any(r.destination in (DEFAULT, DEFAULT6) for r in n.routes):
+    if not any(r.is_default for r in n.routes):
         yield NO_DEFAULT_ROUTE.found(f"Of {len(n.routes)} known routes, none is the default.")
     elif uplinks and all(i.kind == "wireless" for i in uplinks):
         yield WIRELESS.found(f"The default route goes through {words([i.name for i in uplinks])}.")
@@ -210,7 +210,7 @@ def _allow(firewalls: Sequence[str], network: IPv4Network) -> str:
 
 
 def _uplinks(facts: Facts) -> list[Interface]:
-    names = {r.interface for r in facts.network.routes if r.destination in (DEFAULT, DEFAULT6)}
+    names = {r.interface for r in facts.network.routes if r.is_default}
     return [i for i in facts.network.interfaces if i.name in names]
 
 

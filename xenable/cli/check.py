@@ -29,7 +29,6 @@ from xenable.errors import Exit
 def command(as_json: bool, root: Path, overrides: tuple[str, ...], **options: Any) -> Exit:
     """Changes nothing. Exit status 0: ready; 2: not ready."""
     from xenable.checks import ready, run_checks
-    from xenable.config import KernelChoice
     from xenable.facts import gather
     from xenable.ui.document import findings_document, print_document
     from xenable.ui.findings import render_findings
@@ -39,7 +38,7 @@ def command(as_json: bool, root: Path, overrides: tuple[str, ...], **options: An
     accepted = accept_overrides(overrides)
     config = config_for(host, options)
     note_rights(host)
-    findings = run_checks(gather(host, xen_kernel=config.kernel is KernelChoice.XEN), config)
+    findings = run_checks(gather(host, xen_kernel=config.xen_kernel), config)
     good = ready(findings, accepted)
     if as_json:
         print_document(findings_document(findings, accepted, ready=good), sys.stdout)

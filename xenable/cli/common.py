@@ -7,9 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,7 +18,10 @@ from xenable.host import Host
 
 if TYPE_CHECKING:
     from xenable.engine import Listener
+    from xenable.model import Progress
     from xenable.trial import TrialStatus
+
+T = TypeVar("T")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -129,6 +132,24 @@ def interruptible(hint: str) -> type[click.Group]:
                 raise click.exceptions.Exit(INTERRUPTED) from None
 
     return Interruptible
+
+
+def word(what: str, text: str, parse: Callable[[str], T]) -> T:
+    """The value of what a person wrote. Errors: XenableError that says what is needed instead."""
+    try:
+        return parse(text)
+    except ValueError as e:
+        raise XenableError(f"cannot use {what} {text!r}: {e}") from e
+
+
+def reporter(listener: Listener, title: str) -> Progress:
+    """One piece of work as an event, for the bar that apply has too."""
+    from xenable.engine import Direction, Event
+
+    def report(fraction: float, text: str) -> None:
+        listener(Event(direction=Direction.DO, title=title, number=1, total=1, fraction=fraction, text=text))
+
+    return report
 
 
 def step_states(host: Host) -> list[tuple[str, str, str]]:

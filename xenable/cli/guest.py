@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xenable.cli import CONTEXT
-from xenable.cli.common import interruptible, json_option, need_consent, note
-from xenable.cli.guest_common import guest_storage, name_argument, prepare, reporter, tell, word
+from xenable.cli.common import interruptible, json_option, need_consent, note, reporter, word
+from xenable.cli.guest_common import guest_storage, name_argument, prepare, tell
 from xenable.cli.guest_images import images
 from xenable.errors import XenableError
 from xenable.host import Host

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xenable.cli.common import note
+from xenable.cli.common import note, word
 from xenable.errors import XenableError
 from xenable.host import Host
 
 if TYPE_CHECKING:
-    from xenable.engine import Listener
     from xenable.guests.storage import Storage
-    from xenable.model import Progress
 
 T = TypeVar("T")
 
@@ -53,14 +50,6 @@ def prepare(verb: str, command: str = "") -> Host:
     return host
 
 
-def word(what: str, text: str, parse: Callable[[str], T]) -> T:
-    """The value of what a person wrote. Errors: XenableError that says what is needed instead."""
-    try:
-        return parse(text)
-    except ValueError as e:
-        raise XenableError(f"cannot use {what} {text!r}: {e}") from e
-
-
 def tell(as_json: bool, result: str, name: str, text: str, **more: Any) -> None:
     """Say what became of a guest: a sentence, or one document."""
     from xenable.ui.document import print_document
@@ -78,13 +67,3 @@ def guest_storage(host: Host) -> Storage:
     from xenable.guests.storage import storage_of
 
     return storage_of(load_config(host).guest_storage)
-
-
-def reporter(listener: Listener, title: str) -> Progress:
-    """One piece of work as an event, for the bar that apply has too."""
-    from xenable.engine import Direction, Event
-
-    def report(fraction: float, text: str) -> None:
-        listener(Event(direction=Direction.DO, title=title, number=1, total=1, fraction=fraction, text=text))
-
-    return report

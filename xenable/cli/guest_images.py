@@ -8,8 +8,8 @@ import sys
 import click
 
 from xenable.cli import CONTEXT
-from xenable.cli.common import json_option
-from xenable.cli.guest_common import guest_storage, prepare, reporter, tell, word
+from xenable.cli.common import json_option, reporter, word
+from xenable.cli.guest_common import guest_storage, prepare, tell
 from xenable.host import Host
 
 

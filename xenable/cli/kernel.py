@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xenable.cli import CONTEXT
-from xenable.cli.common import interruptible, json_option, need_root, note, working
-from xenable.cli.guest_common import reporter, word
+from xenable.cli.common import interruptible, json_option, need_root, note, reporter, word, working
 from xenable.host import Host
 
 if TYPE_CHECKING:
@@ -174,6 +173,6 @@ def _choice(options: dict[str, Any]) -> Choice:
 
 
 def _jobs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= 1024):
-        raise ValueError("a whole number from 1 to 1024 is needed")
-    return int(text)
+    from xenable.config import number
+
+    return number(text, 1, 1024)

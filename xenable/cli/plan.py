@@ -22,7 +22,6 @@ def command(as_json: bool, overrides: tuple[str, ...], **options: Any) -> Exit:
     """Every package, file (as a diff), unit, boot variable and menu entry. Changes nothing. Exit status 0:
     the machine is ready for it; 2: not ready, and this is what would be done if it were."""
     from xenable.checks import ready, run_checks
-    from xenable.config import KernelChoice
     from xenable.convert import begun
     from xenable.facts import gather
     from xenable.plan import make_plan
@@ -40,7 +39,7 @@ def command(as_json: bool, overrides: tuple[str, ...], **options: Any) -> Exit:
             hint="`xenable status` shows where it stands; `xenable revert` takes it back",
         )
     note_rights(host)
-    facts = gather(host, xen_kernel=config.kernel is KernelChoice.XEN)
+    facts = gather(host, xen_kernel=config.xen_kernel)
     findings = run_checks(facts, config)
     good = ready(findings, accepted)
     try:

@@ -14,6 +14,7 @@ from xenable.cli.common import (
     need_root,
     note,
     reboot_after,
+    reporter,
     show_status,
     step_states,
     with_reboot,
@@ -109,7 +110,7 @@ def _guests(host: Host, remove: bool) -> tuple[str, ...]:
 
 
 def _remove_guests(host: Host, listener: Listener) -> None:
-    from xenable.cli.guest_common import guest_storage, reporter
+    from xenable.cli.guest_common import guest_storage
     from xenable.guests.lifecycle import remove_all
 
     remove_all(host, guest_storage(host), reporter(listener, "remove guests and images"))

@@ -14,6 +14,7 @@ from xenable.host import Host
 from xenable.machine import Answer, Kernel
 
 BOOT = "/boot"
+MODULES = "/lib/modules"
 
 NEEDED_OPTIONS = (
     *("CONFIG_XEN_PV", "CONFIG_XEN_BACKEND", "CONFIG_XEN_BLKDEV_BACKEND", "CONFIG_XEN_NETDEV_BACKEND"),
@@ -23,7 +24,8 @@ NEEDED_OPTIONS = (
 """Beside CONFIG_XEN_DOM0: paravirtual dom0, its console, guests' disks and networks, the toolstack's
 devices, and the watchdog that ends a trial boot."""
 
-_SUFFIXES = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
+NO_IMAGE = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
+"""Endings of names in /boot that are no kernel's own."""
 
 
 def probe_kernels(host: Host) -> tuple[Kernel, ...]:
@@ -31,7 +33,7 @@ def probe_kernels(host: Host) -> tuple[Kernel, ...]:
     names = [
         name
         for name in host.names(BOOT)
-        if name.startswith(("vmlinuz-", XEN_ONLY)) and not name.endswith(_SUFFIXES)
+        if name.startswith(("vmlinuz-", XEN_ONLY)) and not name.endswith(NO_IMAGE)
     ]
     return tuple(_kernel(host, f"{BOOT}/{name}", running) for name in names)
 
@@ -46,6 +48,11 @@ def parse_config(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"^(CONFIG_\w+)=[ym]$", text, re.MULTILINE))
 
 
+def read_options(host: Host, version: str) -> frozenset[str]:
+    """The same of an installed kernel; empty where its configuration is nowhere."""
+    return parse_config(host.text(f"{BOOT}/config-{version}") or host.text(f"{MODULES}/{version}/config"))
+
+
 def flavour(version: str) -> str:
     """The end of a version, which names the build: amd64, cloud-amd64, generic, azure."""
     found = re.search(r"-([a-z][a-z0-9-]*)$", version)
@@ -55,8 +62,7 @@ def flavour(version: str) -> str:
 def _kernel(host: Host, image: str, running: str) -> Kernel:
     name = PurePosixPath(image).name
     version = name.removeprefix("vmlinuz-").removeprefix(XEN_ONLY)
-    config = host.text(f"{BOOT}/config-{version}") or host.text(f"/lib/modules/{version}/config")
-    options = parse_config(config)
+    options = read_options(host, version)
     initrd = next((p for form in INITRDS if host.exists(p := f"{BOOT}/{form.format(version)}")), "")
     size = unpacked_bytes(host, initrd) if initrd else None
     return Kernel(

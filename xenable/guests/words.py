@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 
+from xenable.config import number
+
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _ANY_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 PATH = re.compile(r"(?:/[A-Za-z0-9._+@-]+)+")
@@ -91,10 +93,7 @@ def disk(text: str) -> int:
 
 
 def vcpus(text: str) -> int:
-    # int() takes signs, underscores and foreign digits too.
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_VCPUS):
-        raise ValueError(f"a whole number from 1 to {MOST_VCPUS} is needed")
-    return int(text)
+    return number(text, 1, MOST_VCPUS)
 
 
 # ----------------------------------------------------------------------------------------------- releases

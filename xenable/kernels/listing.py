@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from xenable.boot.pairs import XEN_ONLY, newest_first
 from xenable.facts.dpkg import owner
 from xenable.facts.files import line
-from xenable.facts.kernels import parse_config
+from xenable.facts.kernels import BOOT, MODULES, NO_IMAGE, read_options
 from xenable.host import Host
 from xenable.machine import Answer
-
-BOOT = "/boot"
-MODULES = "/lib/modules"
 
 GUEST_OPTIONS = frozenset(
     {"CONFIG_XEN", "CONFIG_HVC_XEN", "CONFIG_XEN_BLKDEV_FRONTEND", "CONFIG_XEN_NETDEV_FRONTEND"}
@@ -22,7 +19,6 @@ GUEST_OPTIONS = frozenset(
 """Beside CONFIG_XEN_PV or CONFIG_XEN_PVH: console, disk and network of a guest."""
 
 _IMAGE = re.compile(r"(vmlinu[xz]|kernel)-([A-Za-z0-9][A-Za-z0-9.+~_-]*)")
-_ENDINGS = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +43,7 @@ def kernel_rows(host: Host) -> tuple[KernelRow, ...]:
     images = {
         match[2]: f"{BOOT}/{name}"
         for name in host.names(BOOT)
-        if (match := _IMAGE.fullmatch(name)) and not name.endswith(_ENDINGS)
+        if (match := _IMAGE.fullmatch(name)) and not name.endswith(NO_IMAGE)
         if not host.link_target(f"{BOOT}/{name}")
     }
     folders = [name for name in host.names(MODULES) if host.is_dir(f"{MODULES}/{name}")]
@@ -63,7 +59,7 @@ def kernel_rows(host: Host) -> tuple[KernelRow, ...]:
 def _row(
     host: Host, version: str, image: str, modules: bool, running: bool, makers: dict[str, str]
 ) -> KernelRow:
-    options = parse_config(host.text(f"{BOOT}/config-{version}") or host.text(f"{MODULES}/{version}/config"))
+    options = read_options(host, version)
     known = bool(options) and bool(image)
     package = _package(host, image or f"{MODULES}/{version}", version)
     xen_only = image.startswith(f"{BOOT}/{XEN_ONLY}")

@@ -21,7 +21,6 @@ from xenable.model import Progress
 
 PACKAGE = "linux"
 APT = SOURCES / "apt"
-MIB = 1 << 20
 
 OPTIONS = (
     "Dir::Etc::sourcelist=/dev/null",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from xenable.boot.commandline import xen_arguments
 from xenable.checks.kernels import adds_kernel
 from xenable.checks.memory import dom0_memory
-from xenable.config import Config, KernelChoice
+from xenable.config import Config
 from xenable.errors import XenableError
 from xenable.machine import Facts
 from xenable.plan.network import network_steps
@@ -76,7 +76,7 @@ def package_names(facts: Facts, config: Config) -> tuple[str, ...]:
     names = [facts.packages.xen.name] if facts.packages.xen else []
     if adds_kernel(facts) and facts.packages.kernel:
         names.append(facts.packages.kernel.name)
-    if config.kernel is KernelChoice.XEN and facts.packages.xen_kernel:
+    if config.xen_kernel and facts.packages.xen_kernel:
         names.append(facts.packages.xen_kernel.name)
     return tuple(names)
 

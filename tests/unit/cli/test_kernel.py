@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.unit.kernels.fixtures import BUILD
 from xenable.__main__ import run
 from xenable.cli import kernel
 from xenable.errors import INTERRUPTED, Exit
@@ -20,20 +21,9 @@ from xenable.kernels.archive import Archive
 from xenable.kernels.flavours import NAMES, Flavour
 from xenable.kernels.make import Choice, Made
 from xenable.kernels.patches import Patch
-from xenable.kernels.records import Build
 from xenable.kernels.table import Series
 from xenable.model import Progress
 
-BUILD = Build(
-    upstream="6.12.9",
-    revision=1,
-    flavour="lean",
-    inputs="i",
-    objects=10,
-    seconds=5,
-    made="2026-01-31T12:00:00Z",
-    packages=("xen-image-lean_6.12.9-1_amd64.deb",),
-)
 MADE = Made(build=BUILD, present=False, newer=())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.tree import make_tree
+from tests.unit.kernels.fixtures import BUILD
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.archive import Archive
@@ -18,23 +19,13 @@ from xenable.kernels.flavours import flavour
 from xenable.kernels.packaging import Naming, build_depends, changelog, debian_files, fill, templates
 from xenable.kernels.patches import Patch
 from xenable.kernels.places import BUILDS
-from xenable.kernels.records import Build, add_build, builds, next_naming, packages_of_last, same_build
+from xenable.kernels.records import add_build, builds, next_naming, packages_of_last, same_build
 
 ARCHIVE = Archive(
     path=Path("/s/linux_6.12.9.orig.tar.xz"), sha256="a" * 64, version="6.12.9", date=1_700_000_000
 )
 NAMING = Naming(upstream="6.12.9", revision=2, flavour="lean")
 PATCHES = (Patch(name="xsa-1.patch", text="Subject: [PATCH] xen: do not\nFrom: x\n"),)
-BUILD = Build(
-    upstream="6.12.9",
-    revision=1,
-    flavour="lean",
-    inputs="i",
-    objects=10,
-    seconds=5,
-    made="2026-01-31T12:00:00Z",
-    packages=("xen-image-lean_6.12.9-1_amd64.deb",),
-)
 
 
 def files() -> dict[str, str]:

@@ -13,9 +13,9 @@ import pytest
 
 from tests.factory import make_facts
 from tests.unit.guests.fixtures import make_guest
+from tests.unit.kernels.fixtures import BUILD
 from xenable.guests.listing import ImageRow, Row
 from xenable.kernels.listing import KernelRow
-from xenable.kernels.records import Build
 from xenable.machine import Answer, Candidate
 from xenable.model import Finding, Preview, Severity, Status
 from xenable.ui import document, guests, images, kernels
@@ -28,9 +28,6 @@ ROW = KernelRow(
     version="1", image="", package="", maker="", dom0=Answer.YES, guest=Answer.NO, native=Answer.NO,
     modules=True, running=True,
 )  # fmt: skip
-BUILD = Build(
-    upstream="6.12.1", revision=1, flavour="lean", inputs="", objects=1, seconds=1, made="", packages=("a",)
-)
 IMAGE = ImageRow(name="a", release="a", bytes=1, used=1, created="", guests=())
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
