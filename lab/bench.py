@@ -52,23 +52,40 @@ export -p >/root/mkconfig.env
 
 @dataclass(frozen=True)
 class Figure:
-    """What both ways took, all rounds; ratio is ours over theirs."""
+    """What both ways took, all rounds; ratio is ours over theirs, both of medians."""
 
     name: str
     theirs: tuple[float, ...]
     ours: tuple[float, ...]
-    goal: str
+    most_ratio: float | None = None
+    """The goal: at most that ratio; or none."""
+    most: float | None = None
+    """The goal: at most that much of ours, in units; or none."""
     unit: str = "s"
 
     @property
+    def median(self) -> float:
+        """Of ours."""
+        return statistics.median(self.ours)
+
+    @property
     def ratio(self) -> float:
-        return statistics.median(self.ours) / statistics.median(self.theirs)
+        return self.median / statistics.median(self.theirs)
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is a goal, and it was not reached."""
+        return (self.most_ratio is not None and self.ratio > self.most_ratio) or (
+            self.most is not None and self.median > self.most
+        )
 
     def line(self) -> str:
         """One row of the table."""
-        theirs, ours = statistics.median(self.theirs), statistics.median(self.ours)
-        both = f"{theirs:9.2f} {self.unit:<2} {ours:9.2f} {self.unit:<2}"
-        return f"{self.name:<46} {both}  {self.ratio:6.3f}  {self.goal}"
+        both = f"{statistics.median(self.theirs):9.2f} {self.unit:<2} {self.median:9.2f} {self.unit:<2}"
+        goals = [f"<= {self.most_ratio:g}"] if self.most_ratio is not None else []
+        goals += [f"<= {self.most:g} {self.unit}"] if self.most is not None else []
+        goal = f"{' and '.join(goals)}{' MISSED' if self.missed else ''}"
+        return f"{self.name:<46} {both}  {self.ratio:6.3f}  {goal}".rstrip()
 
 
 Part = Callable[[Lab], tuple[Figure, ...]]
@@ -81,7 +98,7 @@ def run(lab: Lab, parts: Sequence[Part]) -> tuple[Figure, ...]:
     for part in parts:
         figures += part(lab)
         # After each part: the next one may break, hours later.
-        rows = [{**figure.__dict__, "ratio": figure.ratio} for figure in figures]
+        rows = [{**figure.__dict__, "ratio": figure.ratio, "missed": figure.missed} for figure in figures]
         (lab.folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
     for line in (table_head(), *(figure.line() for figure in figures)):
         print(line)
@@ -132,7 +149,7 @@ def conversions(lab: Lab, base: Path) -> tuple[Figure, ...]:
                 vm.start()
                 times.append(seconds(vm, command))
                 say(f"{times[-1]:.1f} s")
-    return (Figure("a conversion, packages downloaded", tuple(theirs), tuple(ours), "<= 1.0"),)
+    return (Figure("a conversion, packages downloaded", tuple(theirs), tuple(ours), most_ratio=1.0),)
 
 
 def generators(lab: Lab, base: Path) -> tuple[Figure, ...]:
@@ -156,7 +173,7 @@ def generators(lab: Lab, base: Path) -> tuple[Figure, ...]:
                     seconds(vm, f"{load} sh /etc/grub.d/20_linux_xen 2>/dev/null") for _ in range(ROUNDS)
                 ]
                 ours = [seconds(vm, f"{load} /etc/grub.d/90_xenable 2>/dev/null") for _ in range(ROUNDS)]
-                goal = "<= 0.1" if count == 50 else ""
+                goal = 0.1 if count == 50 else None
                 figures.append(
                     Figure(f"menu generator, {count} kernels x 3 Xen", tuple(theirs), tuple(ours), goal)
                 )
@@ -172,8 +189,8 @@ def commands(lab: Lab) -> tuple[Figure, ...]:
         check = timed(["/usr/bin/python3", "-m", "xenable", "check"], codes=(0, 2))
         help_text = timed(["/usr/bin/python3", "-m", "xenable", "--help"])
     return (
-        Figure("xenable check (without: apt-cache policy)", apt, check, "<= 1 s"),
-        Figure("xenable --help (without: python3 -c pass)", python, help_text, "<= 0.15 s"),
+        Figure("xenable check (without: apt-cache policy)", apt, check, most=1.0),
+        Figure("xenable --help (without: python3 -c pass)", python, help_text, most=0.15),
     )
 
 

@@ -6,12 +6,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from lab.host import run
 
 RUNS_KEPT = 10
+KEPT_FOR = timedelta(days=1)
+"""A younger one may be of a run that goes on, or of a scenario that failed earlier in `make lab`."""
 
 
 def cache_dir() -> Path:
@@ -55,14 +57,26 @@ def ssh_key() -> Path:
 
 
 def new_run_folder(name: str) -> Path:
-    """A new folder <timestamp>-<name> for one run; older runs than the last RUNS_KEPT are removed."""
+    """A new folder <timestamp>-<name> for one run.
+
+    Of older runs the last RUNS_KEPT are kept, and all that are younger than KEPT_FOR.
+    """
     runs = runs_dir()
+    now = datetime.now()
     with locked("runs"):
-        folder = unused(runs / f"{datetime.now():%Y%m%d-%H%M%S}-{name}")
+        folder = unused(runs / f"{now:%Y%m%d-%H%M%S}-{name}")
         folder.mkdir()
         for old in sorted(path for path in runs.iterdir() if is_run_folder(path))[:-RUNS_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+            if old.name < f"{now - KEPT_FOR:%Y%m%d-%H%M%S}":
+                shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def drop_disks(folder: Path) -> None:
+    """Remove the disks that a run left in its folder; its logs stay."""
+    for pattern in ("*.qcow2", "*.raw"):
+        for disk in folder.rglob(pattern):
+            disk.unlink()
 
 
 def is_run_folder(path: Path) -> bool:

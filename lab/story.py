@@ -98,6 +98,14 @@ def must(condition: object, what: str) -> None:
         raise ScenarioFailed(f"not so: {what}")
 
 
+def in_short(story: Story, error: BaseException) -> str:
+    """The failing step and the first line of the reason, in one line."""
+    said = (str(error) or type(error).__name__).splitlines()[0]
+    if story.failing is not None and story.failing[0] is error:
+        return f"{' > '.join(story.failing[1])}: {said}"
+    return said
+
+
 def failure(story: Story, error: BaseException, folder: Path | None = None) -> str:
     """What a person needs after a failure: the failing step, the reason, where the logs are."""
     lines = []

@@ -4,7 +4,19 @@
 from collections.abc import Callable
 
 from lab.machines import Lab
-from lab.scenarios import bridge, cloud, conversion, faults, guests, kernel, mishaps, places, stock, upgrade
+from lab.scenarios import (
+    bridge,
+    cloud,
+    conversion,
+    faults,
+    guests,
+    kernel,
+    mishaps,
+    places,
+    reverts,
+    stock,
+    upgrade,
+)
 
 SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("stock", stock.run),
@@ -13,6 +25,7 @@ SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("first-guest", conversion.with_guest),
     ("no-network", faults.no_network),
     ("faults", faults.run),
+    ("reverts", reverts.run),
     ("mishaps", mishaps.run),
     ("cloud", cloud.run),
     ("upgrade", upgrade.run),

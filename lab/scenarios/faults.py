@@ -37,6 +37,8 @@ class Fault:
     inject: Callable[[VM], None]
     reason: str
     """A regular expression."""
+    serial: str = ""
+    """Another, for what the serial port has to show of the trial, where the reason can be only general."""
 
 
 def kernel_argument(word: str) -> Callable[[VM], None]:
@@ -71,7 +73,7 @@ def truncated(vm: VM) -> None:
 
 FAULTS: dict[str, Fault] = {
     "hypervisor-truncated": Fault(truncated, r"GRUB could not start Xen.*xen"),
-    "kernel-panic": Fault(kernel_argument("rdinit=/nonexistent"), r"panic"),
+    "kernel-panic": Fault(kernel_argument("rdinit=/nonexistent"), r"panic", r"Kernel panic - not syncing"),
     "root-not-found": Fault(lost_root, r"root file system.*00000000-1111"),
     "early-hang": Fault(hang, r"systemd|time limit|healthy"),
     # Without its driver, and not by masking a service: udev starts the interface too.
@@ -110,12 +112,13 @@ def one(lab: Lab, name: str, base: Path, *, again: bool = False) -> None:
             fault.inject(vm)
             vm.ssh("sync")
         with step(f"{name}: after one reset it comes back natively by itself"):
-            old = vm.boot_id()
+            old, since = vm.boot_id(), len(vm.serial())
             vm.reset()
             answer = wait_native(vm, old, TRIAL_SECONDS + 400)
         with step(f"{name}: and says why"):
             say(str(answer["reason"]))
             is_fallen_back(vm, answer["reason"], fault.reason)
+            must(re.search(fault.serial, vm.serial()[since:]), f"the serial port shows {fault.serial!r}")
         if again:
             with step(f"{name}: another trial, without the fault, passes"):
                 xenable(vm, f"apply --yes --trial-seconds {4 * TRIAL_SECONDS}")
@@ -148,8 +151,10 @@ def power_cut(lab: Lab, base: Path) -> None:
 
 
 def is_fallen_back(vm: VM, reason: str, expected: str) -> None:
-    """Demand the native system, and a status that names the reason."""
+    """Demand a native system on which all has started, and a status that names the reason."""
     is_native(vm)
+    settled = vm.wait_settled()
+    must(settled == "running", f"nothing has failed natively: {settled}")
     answer = status(vm)
     must(answer["state"] == "fell-back", f"the state is fell-back: {answer}")
     must(answer["next_boot"] == "native", "the next boot is native")

@@ -30,6 +30,7 @@ LEFT = (
     "ip route; ip -6 route",
     "nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'",
     "xenstore-ls /local/domain/0/backend 2>/dev/null || true",
+    "xenstore-list /local/domain /vm /libxl 2>/dev/null | sort",
     "cat /etc/hosts",
 )
 """What has to be as before when the last guest is gone, beside the files."""

@@ -17,7 +17,7 @@ from lab.errors import LabError, ScenarioFailed
 from lab.machines import Lab
 from lab.recipe import GUEST
 
-FAST = Figure("a later guest, 4 GB", (100.0,), (3.0, 1.0, 2.0), "<= 0.05")
+FAST = Figure("a later guest, 4 GB", (100.0,), (3.0, 1.0, 2.0), most_ratio=0.05)
 
 
 def test_a_figure_is_of_medians() -> None:
@@ -25,8 +25,25 @@ def test_a_figure_is_of_medians() -> None:
     assert " ".join(FAST.line().split()) == "a later guest, 4 GB 100.00 s 2.00 s 0.020 <= 0.05"
 
 
+@pytest.mark.parametrize(
+    ("most_ratio", "most", "told"),
+    [
+        (None, None, ""),
+        (0.5, None, "<= 0.5"),
+        (0.4, None, "<= 0.4 MISSED"),
+        (None, 1.0, "<= 1 s"),
+        (None, 0.15, "<= 0.15 s MISSED"),
+    ],
+    ids=["none", "ratio", "ratio missed", "seconds", "seconds missed"],
+)
+def test_a_goal_that_is_missed_is_told(most_ratio: float | None, most: float | None, told: str) -> None:
+    figure = Figure("x", (2.0,), (1.0,), most_ratio, most)
+    assert figure.line().rpartition("0.500")[2].strip() == told
+    assert figure.missed == told.endswith("MISSED")
+
+
 def test_the_table_and_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = Figure("another", (1.0,), (1.0,), "")
+    other = Figure("another", (1.0,), (1.0,))
     assert bench.run(Lab(tmp_path), [lambda lab: (FAST,), lambda lab: (other,)]) == (FAST, other)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["medians", "a", "another"]
     rows = json.loads((tmp_path / "bench.json").read_text())
@@ -53,8 +70,16 @@ def test_parts_by_name(
     monkeypatch.setenv("XENABLE_LAB_CACHE", str(tmp_path))
     monkeypatch.delenv("XENABLE_LAB_RUNS", raising=False)
     asked: list[bench.Part] = []
-    monkeypatch.setattr(bench, "run", lambda lab, chosen: asked.extend(chosen))
+    found: list[Figure] = [FAST]
+
+    def run(lab: Lab, chosen: list[bench.Part]) -> tuple[Figure, ...]:
+        asked[:] = chosen
+        return tuple(found)
+
+    monkeypatch.setattr(bench, "run", run)
     assert main.main(["bench", *words]) == main.PASSED
+    found.append(Figure("slow", (1.0,), (2.0,), most_ratio=1.0))
+    assert main.main(["bench", *words]) == main.FAILED
     assert asked == [main.BENCHES[name] for name in parts]
 
 

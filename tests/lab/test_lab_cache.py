@@ -26,6 +26,23 @@ def test_only_the_last_runs_are_kept(runs: Path) -> None:
     assert left[-1] == new.name
 
 
+def test_a_run_of_today_is_kept(runs: Path) -> None:
+    """`make lab` makes more folders than are kept, and its first scenario may still go on."""
+    first = cache.new_run_folder("faults")
+    for _ in range(2 * cache.RUNS_KEPT):
+        cache.new_run_folder("stock")
+    assert first.is_dir()
+
+
+def test_a_run_that_passed_keeps_its_logs(runs: Path) -> None:
+    folder = cache.new_run_folder("places")
+    (folder / "dom0").mkdir()
+    for name in ("thin.raw", "cloud-image.qcow2", "dom0/disk.qcow2", "dom0/serial.log", "report.txt"):
+        (folder / name).write_text("")
+    cache.drop_disks(folder)
+    assert {path.name for path in folder.rglob("*")} == {"dom0", "serial.log", "report.txt"}
+
+
 def test_folders_of_others_are_left_alone(runs: Path) -> None:
     for name in ("thesis", "a-b-c", "2000-01-01"):
         (runs / name).mkdir(parents=True)
