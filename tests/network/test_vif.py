@@ -108,6 +108,19 @@ def test_real_systems_talk_to_dom0() -> None:
     dom0(work)
 
 
+def test_dom0_answers_who_asks_for_it_whatever_arp_ignore_says() -> None:
+    """Machines behind a load balancer, or with several interfaces in one network, have it."""
+
+    def work() -> None:
+        must("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore")
+        one, two = connected(7, OWN), connected(8, "172.20.216.8", name="web2")
+        assert sends(one, None, GATEWAY) and sends(two, None, GATEWAY)
+        assert hotplug(two, "offline").code == 0
+        assert sends(one, None, GATEWAY)
+
+    dom0(work)
+
+
 def test_its_own_duplicate_address_detection() -> None:
     def work() -> None:
         one = online(guest(7, ip=BOTH))
