@@ -67,3 +67,18 @@ def test_a_gateway_that_answers_or_does_not() -> None:
         wait(before, "")
 
     dom0(work)
+
+
+def test_routes_of_every_table_are_known() -> None:
+    """A VPN with tables of its own may have the range that guests are to get."""
+
+    def work() -> None:
+        must("ip link add vpn0 type veth peer name vpn1; ip link set vpn1 up; ip link set vpn0 up")
+        must("ip route add 172.20.0.0/16 dev vpn0 table 52")
+        must("ip route add default dev vpn0 table 53")
+        network = probe_network(HOST)
+        assert network.known and "vpn0" in {i.name for i in network.interfaces}
+        routes = {r.destination for r in network.routes if r.interface == "vpn0"}
+        assert {route for route in routes if ":" not in route} == {"172.20.0.0/16"}
+
+    dom0(work)

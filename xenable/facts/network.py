@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interfaces and who manages them, routes of the main table, firewalls and forwarding."""
+"""Interfaces and who manages them, routes, firewalls and forwarding."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ from xenable.network.addresses import ula
 SYS = "/sys/class/net"
 KINDS = ("bridge", "bond", "vlan", "dummy", "veth")
 
+ASKED = "address show\nroute show table all type unicast\n"
+"""Of `ip` in one call, for a gate asks again and again."""
+
 RTF_UP, RTF_ANYCAST, RTF_LOCAL = 0x1, 0x00100000, 0x80000000
 """Flags of a route (Linux: include/uapi/linux/route.h, ipv6_route.h)."""
 
 
 def probe_network(host: Host) -> Network:
     links: list[dict[str, Any]] | None = None
+    others: tuple[Route, ...] = ()
     if host.live:
-        result = host.run(("ip", "-json", "-details", "address", "show"), check=False, timeout=10)
-        links = parse_links(result.stdout) if result.code == 0 else None
+        command = ("ip", "-json", "-details", "-force", "-batch", "-")
+        said = host.run(command, data=ASKED, check=False, timeout=10).stdout.splitlines()
+        links = parse_rows(said[0]) if said else None
+        others = policy_routes(parse_rows(said[1]) or ()) if len(said) > 1 else ()
     known = links is not None
     if links is None:
         links = [{"ifname": name} for name in host.names(SYS) if host.is_dir(f"{SYS}/{name}")]
@@ -42,6 +48,7 @@ def probe_network(host: Host) -> Network:
         interfaces=interfaces,
         routes=(
             *parse_ipv4_routes(host.text("/proc/net/route")),
+            *others,
             *parse_ipv6_routes(host.text("/proc/net/ipv6_route")),
         ),
         firewalls=firewalls,
@@ -56,13 +63,32 @@ def probe_network(host: Host) -> Network:
     )
 
 
-def parse_links(text: str) -> list[dict[str, Any]] | None:
-    """The JSON of `ip -json address`; None when it is none."""
+def parse_rows(text: str) -> list[dict[str, Any]] | None:
+    """The JSON of `ip -json address` or `route`; None when it is none."""
     try:
-        links = json.loads(text)
+        rows = json.loads(text)
     except ValueError:
         return None
-    return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
+
+
+def policy_routes(rows: Sequence[Mapping[str, Any]]) -> tuple[Route, ...]:
+    """IPv4 routes of tables of their own, as VPNs have them, which /proc/net/route leaves out.
+
+    Not their default routes: rules say when those count, and the machine's own is the main table's.
+    """
+    routes = []
+    for row in rows:
+        try:
+            prefix = IPv4Network(str(row["dst"]))
+        except (KeyError, ValueError):
+            continue
+        hops = [row, *(hop for hop in row.get("nexthops") or () if isinstance(hop, dict))]
+        device = next((str(hop["dev"]) for hop in hops if hop.get("dev")), "")
+        if row.get("table", "main") not in ("main", "local") and prefix.prefixlen and device:
+            gateway = next((str(hop["gateway"]) for hop in hops if hop.get("gateway")), "")
+            routes.append(_route(prefix, device, gateway))
+    return tuple(routes)
 
 
 def parse_ipv4_routes(text: str) -> tuple[Route, ...]:

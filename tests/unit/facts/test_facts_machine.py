@@ -18,7 +18,13 @@ from xenable.facts.dpkg import parse_status
 from xenable.facts.firewall import parse_chains, parse_policy
 from xenable.facts.memory import probe_memory
 from xenable.facts.modules import probe_modules
-from xenable.facts.network import parse_ipv4_routes, parse_ipv6_routes, parse_links, probe_network
+from xenable.facts.network import (
+    parse_ipv4_routes,
+    parse_ipv6_routes,
+    parse_rows,
+    policy_routes,
+    probe_network,
+)
 from xenable.facts.other_hypervisors import guest_of, probe_other_hypervisors
 from xenable.facts.packages import lock_holders, probe_packages
 from xenable.facts.services import parse_sockets, parse_units, probe_services, runtime_watchdog, sshd_ports
@@ -276,6 +282,27 @@ def test_routes() -> None:
     assert [(r.destination, r.gateway) for r in v6] == [("fe80::/64", ""), ("::/0", "fe80::1")]
 
 
+def test_routes_of_other_tables() -> None:
+    """As Tailscale has them, and a VRF: /proc/net/route shows the main table alone."""
+    found = policy_routes(
+        [
+            {"dst": "172.20.0.0/16", "dev": "tailscale0", "table": "52"},
+            {"dst": "10.9.8.7", "table": "vrf", "nexthops": [{"dev": "eth1", "gateway": "192.0.2.9"}]},
+            {"dst": "default", "dev": "wg0", "table": "51820"},
+            {"dst": "0.0.0.0/0", "dev": "wg0", "table": "51820"},
+            {"dst": "192.0.2.0/24", "dev": "eth0", "table": "main"},
+            {"dst": "192.0.2.0/24", "dev": "eth0"},
+            {"dst": "fd00::/64", "dev": "wg0", "table": "51820"},
+            {"dst": "10.0.0.0/8", "table": "52"},
+            {},
+        ]
+    )
+    assert [(r.destination, r.interface, r.gateway) for r in found] == [
+        ("172.20.0.0/16", "tailscale0", ""),
+        ("10.9.8.7", "eth1", "192.0.2.9"),
+    ]
+
+
 def test_interfaces_of_a_folder(tmp_path: Path) -> None:
     host = make_tree(
         tmp_path,
@@ -462,7 +489,7 @@ def test_garbage_never_fails(text: str) -> None:
     parse_os_release(text)
     parse_status(text)
     parse_serial(text)
-    parse_links(text)
+    policy_routes(parse_rows(text) or ())
     parse_chains(text)
     parse_units(text)
     parse_sockets("LISTEN " + text, frozenset())
