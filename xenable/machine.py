@@ -300,6 +300,8 @@ class Network:
     """The IPv6 /64 that is this machine's own, from its machine-id; empty when unknown."""
     configs: tuple[InterfaceConfig, ...] = ()
     """How the Ethernet cards are configured."""
+    watchers: tuple[str, ...] = ()
+    """networkmanager, networkd: those that run, for they may take any interface that appears."""
 
 
 @dataclass(frozen=True, kw_only=True)

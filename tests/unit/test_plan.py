@@ -262,6 +262,14 @@ def test_the_manager_of_the_network_leaves_guests_alone(manager: str, expected: 
         assert files[path].endswith(end)
 
 
+@pytest.mark.parametrize(("program", "path"), [("networkmanager", NETWORKMANAGER), ("networkd", NETWORKD)])
+def test_a_program_that_manages_nothing_yet_is_told_too(program: str, path: str) -> None:
+    """It runs beside ifupdown, which has the card."""
+    network = {"interfaces": (replace(UPLINK, manager="ifupdown"),), "watchers": (program,)}
+    files = written(make_plan(make_facts(network=network), make_config()))
+    assert {NETWORKMANAGER, NETWORKD} & set(files) == {path}
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -22,6 +22,9 @@ KINDS = ("bridge", "bond", "vlan", "dummy", "veth")
 ASKED = "address show\nroute show table all type unicast\n"
 """Of `ip` in one call, for a gate asks again and again."""
 
+WATCHERS = (("networkmanager", "/run/NetworkManager"), ("networkd", "/run/systemd/netif/state"))
+"""What each makes when it starts."""
+
 RTF_UP, RTF_ANYCAST, RTF_LOCAL = 0x1, 0x00100000, 0x80000000
 """Flags of a route (Linux: include/uapi/linux/route.h, ipv6_route.h)."""
 
@@ -60,6 +63,7 @@ def probe_network(host: Host) -> Network:
             for link, interface in zip(links, interfaces, strict=True)
             for config in probe_interface_config(host, interface, _index(host, link), files)
         ),
+        watchers=tuple(name for name, sign in WATCHERS if host.exists(sign)),
     )
 
 

@@ -100,8 +100,9 @@ def _bridge_steps(made: Made) -> Iterator[Step]:
 
 
 def _left_alone(facts: Facts, net: GuestNet) -> Iterator[Step]:
-    """ifupdown touches only what it was told to; the others take whatever appears."""
-    managers = {i.manager for i in facts.network.interfaces}
+    """ifupdown touches only what it was told to; the others take whatever appears, also where they have
+    nothing to manage yet."""
+    managers = {i.manager for i in facts.network.interfaces} | set(facts.network.watchers)
     if "networkmanager" in managers:
         yield WriteFile(path=NETWORKMANAGER, content=texts.unmanaged_by_networkmanager(net.interface))
     if managers & {"networkd", "netplan"}:

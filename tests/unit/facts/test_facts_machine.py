@@ -303,6 +303,20 @@ def test_routes_of_other_tables() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("file", "watchers"),
+    [
+        ("/run/NetworkManager/no-stub-resolv.conf", ("networkmanager",)),
+        ("/run/systemd/netif/state", ("networkd",)),
+        ("/run/systemd/netif/leases/2", ()),
+    ],
+)
+def test_who_may_take_an_interface_that_appears(
+    tmp_path: Path, file: str, watchers: tuple[str, ...]
+) -> None:
+    assert probe_network(make_tree(tmp_path, {file: ""})).watchers == watchers
+
+
 def test_interfaces_of_a_folder(tmp_path: Path) -> None:
     host = make_tree(
         tmp_path,
