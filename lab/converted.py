@@ -54,7 +54,7 @@ def status(vm: VM) -> dict[str, Any]:
     return answer
 
 
-def wait_state(vm: VM, state: str, timeout: float) -> dict[str, Any]:
+def wait_state(vm: VM, state: str, timeout: float = 900) -> dict[str, Any]:
     """Wait until `xenable status` says the word; returns the whole answer."""
     deadline = time.monotonic() + timeout
     # Asking costs an emulated processor seconds: not while it still boots.

@@ -58,14 +58,14 @@ def make_dom0(lab: Lab, vm: VM) -> None:
     converted.install(vm, recommended=True)
     xenable(vm, "apply --yes")
     reboot(vm)
-    wait_state(vm, "confirmed", 500)
+    wait_state(vm, "confirmed")
 
 
 def start_dom0(vm: VM) -> None:
     """Switch such a machine on, and give it a key for its guests."""
     vm.boot()
     vm.wait_ssh()
-    wait_state(vm, "confirmed", 500)
+    wait_state(vm, "confirmed")
     make_key(vm)
 
 
@@ -87,8 +87,9 @@ def guests(vm: VM) -> dict[str, dict[str, Any]]:
 
 
 def try_guest(vm: VM, name: str, command: str, timeout: float = 300) -> Result:
-    """Run a shell line in a guest over ssh from dom0."""
-    return vm.ssh(f"{SSH} root@{name} {shlex.quote(command)}", check=False, timeout=timeout)
+    """Run a shell line in a guest over ssh from dom0; one that takes too long ends with code 124."""
+    line = f"timeout {timeout:.0f} {SSH} root@{name} {shlex.quote(command)}"
+    return vm.ssh(line, check=False, timeout=timeout + 120)
 
 
 def in_guest(vm: VM, name: str, command: str, timeout: float = 300) -> str:

@@ -14,7 +14,7 @@ from lab.story import must, say, step
 from lab.tree import diff_trees
 from lab.vm import VM
 
-TRIAL_SECONDS = 300
+TRIAL_SECONDS = 400
 COPY = "/etc/xenable/bridge/interfaces"
 GUEST = "10.0.2.16"
 """What QEMU's DHCP server gives the second machine that asks."""

@@ -33,7 +33,7 @@ def run(lab: Lab) -> None:
         with step("the trial boots the other one under Xen"):
             xenable(vm, "apply --yes")
             reboot(vm)
-            wait_state(vm, "confirmed", 500)
+            wait_state(vm, "confirmed")
             is_dom0(vm)
             must("cloud" not in kernel(vm), f"{kernel(vm)} is no cloud kernel")
         with step("revert takes it away again"):

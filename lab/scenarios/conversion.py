@@ -73,7 +73,7 @@ def whole(lab: Lab, stay: Stay) -> None:
             must("Generating grub configuration" not in said, "the menu was made once")
         with step("the reset boots Xen, and the gate confirms it"):
             reboot(vm)
-            answer = wait_state(vm, "confirmed", 500)
+            answer = wait_state(vm, "confirmed")
             say(f"{answer['versions']}")
             must(answer["running"] == "xen" and answer["next_boot"] == "xen", "it runs and boots Xen")
             is_dom0(vm)
@@ -81,7 +81,7 @@ def whole(lab: Lab, stay: Stay) -> None:
         if stay is not Stay.SHORT:
             with step("the next reboot stays in Xen"):
                 reboot(vm)
-                wait_state(vm, "confirmed", 500)
+                wait_state(vm, "confirmed")
                 is_dom0(vm)
         if stay is Stay.GUEST:
             first_guest(lab, vm)

@@ -75,7 +75,7 @@ def run(lab: Lab) -> None:
             upgrade(vm, "web2")
         with step("autostart survives dom0's reboot"):
             reboot(vm)
-            wait_state(vm, "confirmed", 500)
+            wait_state(vm, "confirmed")
             wait_guest(vm, "web1")
             must(guests(vm)["web2"]["state"] == "stopped", "nobody asked for web2")
         with step("revert refuses while there are guests"):

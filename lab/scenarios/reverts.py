@@ -40,7 +40,7 @@ def run(lab: Lab) -> None:
             FAULTS[FAULT].inject(vm)
             old = vm.boot_id()
             vm.reset()
-            answer = wait_native(vm, old, TRIAL_SECONDS + 400)
+            answer = wait_native(vm, old, 2 * TRIAL_SECONDS + 400)
             is_fallen_back(vm, answer["reason"], FAULTS[FAULT].reason)
             xenable(vm, "revert --yes")
         is_as_before(vm, before)

@@ -45,7 +45,7 @@ def run(lab: Lab) -> None:
             converted.install(vm)
             xenable(vm, "apply --yes")
             reboot(vm)
-            wait_state(vm, "confirmed", 500)
+            wait_state(vm, "confirmed")
             is_dom0(vm)
         with step("apt brings the newer kernel, and arms its trial"):
             said = apt_says(vm, f"--reinstall linux-image-{newer}")
@@ -54,7 +54,7 @@ def run(lab: Lab) -> None:
             must(answer["state"] == "confirmed" and "slot b once" in answer["reason"], f"{answer}")
         with step("the reboot confirms the newer kernel"):
             reboot(vm)
-            wait_state(vm, "confirmed", 500)
+            wait_state(vm, "confirmed")
             is_dom0(vm)
             must(kernel(vm) == newer, f"{newer} runs: {kernel(vm)}")
         bad_kernel(vm, newer)
@@ -72,7 +72,7 @@ def bad_kernel(vm: VM, good: str) -> None:
         must(ARMED in said, f"apt shows that: {said[-1000:]}")
     with step("the reboot ends on the last good pair, by itself"):
         reboot(vm, 1200)
-        answer = wait_state(vm, "confirmed", 500)
+        answer = wait_state(vm, "confirmed")
         say(str(answer["reason"]))
         must(kernel(vm) == good, f"{good} runs: {kernel(vm)}")
         must(re.search(r"trial of slot a fell back", answer["reason"]), f"status says so: {answer}")
