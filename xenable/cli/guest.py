@@ -161,7 +161,7 @@ def _key(host: Host, file: str) -> str:
 def list_command(as_json: bool) -> None:
     """Every guest: state, memory, processors and their time, time since the start, disk (used and whole) and
     address. Guests that others made are in it too. With root rights it first takes back what is left of a
-    creation that was cut off."""
+    creation that was cut off; a guest of which all was there is kept."""
     from xenable.guests.listing import rows
     from xenable.ui.document import print_document
     from xenable.ui.guests import guests_document, render_guests

@@ -30,7 +30,7 @@ name_argument = click.argument("name", metavar="NAME", callback=_name_there)
 
 
 def prepare(verb: str, command: str = "") -> Host:
-    """The machine, for a command that changes a guest: what dead creations left is taken back first.
+    """The machine, for a command that changes a guest: what dead creations left is seen to first.
 
     command: of `xenable guest`, where it is not the first word of what it does.
     """
@@ -43,8 +43,14 @@ def prepare(verb: str, command: str = "") -> Host:
             hint=f"sudo xenable guest {command or verb.split()[0]} …",
         )
     host = Host()
-    for name in sweep(host):
+    swept = sweep(host)
+    for name in swept.taken_back:
         note(f"the creation of {name} had been cut off: what it left was taken back")
+    for name in swept.kept:
+        note(
+            f"the creation of {name} had been cut off when all of it was there: it is kept; start it with "
+            f"`sudo xenable guest start {name}`"
+        )
     if images.sweep_dead(host):
         note("the making of an image had been cut off: what it left was taken back")
     return host

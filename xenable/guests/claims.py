@@ -3,6 +3,10 @@
 
 A claim is GUESTS/.NAME.creating. It keeps name and address from others, and is all that is needed to take
 everything back, for the process that made it or, when that is gone, for the next command.
+
+The commit point is the write of the guest's file in /etc/xen: from then on it can be started, by xl or with
+dom0, and may have been used for days. What a dead process left is taken back before that point, and finished
+after it.
 """
 
 from __future__ import annotations
@@ -39,6 +43,17 @@ class Claim:
     folder: str
     """Of its disk; empty where that is a volume."""
     volume: str
+    autostart: bool = False
+    """Whether it is to start with dom0. Claims of older versions do not say so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """Names of the guests whose creation had been cut off."""
+
+    taken_back: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    """All of it was there."""
 
 
 def claim_path(name: str) -> Path:
@@ -82,37 +97,73 @@ def began(host: Host, pid: int) -> str:
     return f"{fields[19]} {host.text('/proc/sys/kernel/random/boot_id').strip()}" if len(fields) > 19 else ""
 
 
-def sweep(host: Host) -> tuple[str, ...]:
-    """Take back what creations left whose process died, and finish removals; returns the names.
+def sweep(host: Host) -> Swept:
+    """Take back or finish what creations left whose process died, and finish removals.
 
     Errors: XenableError.
     """
     if not any(name.startswith(".") for name in host.names(GUESTS)):
-        return ()
-    swept = []
+        return Swept()
     with host.lock_folder(GUESTS):
-        for claim in claims(host):
-            if not claim.began or began(host, claim.pid) != claim.began:
-                take_back(host, claim)
-                swept.append(claim.name)
-        for name in host.names(GUESTS):
-            # Both are made under the lock, so nobody is at them now.
-            if name.startswith(".") and name.endswith((REMOVING, ".xenable-new")):
-                images.discard(host, GUESTS / name)
-    return tuple(swept)
+        return sweep_held(host)
+
+
+def sweep_held(host: Host) -> Swept:
+    """As sweep, for who holds the lock of GUESTS: the claims that are left are of processes that live."""
+    taken, kept = [], []
+    for claim in claims(host):
+        if claim.began and began(host, claim.pid) == claim.began:
+            continue
+        if is_whole(host, claim):
+            _finish(host, claim)
+            kept.append(claim.name)
+        else:
+            take_back(host, claim)
+            taken.append(claim.name)
+    for name in host.names(GUESTS):
+        # Both are made under the lock, so nobody is at them now.
+        if name.startswith(".") and name.endswith((REMOVING, ".xenable-new")):
+            images.discard(host, GUESTS / name)
+    return Swept(taken_back=tuple(taken), kept=tuple(kept))
+
+
+def is_whole(host: Host, claim: Claim) -> bool:
+    """Whether a guest is past the commit point: its record is there, and a file of /etc/xen is about it."""
+    try:
+        if records.read(host, claim.name).uuid != claim.uuid:
+            return False
+    except XenableError:
+        # A damaged record in a folder that only this claim could name: in doubt nobody's disk goes.
+        if not host.exists(records.record(claim.name)):
+            return False
+    # It may have been given another name since: to the order in which guests start, for one.
+    files = (name for name in host.names(records.CFGS) if name.endswith(".cfg"))
+    return any(claim.uuid in host.text(records.CFGS / name) for name in files)
+
+
+def _finish(host: Host, claim: Claim) -> None:
+    """Make what creation makes after the commit point, but for the start. Errors: XenableError."""
+    link = records.auto_link(claim.name)
+    if claim.autostart and host.exists(records.cfg(claim.name)) and not host.exists(link):
+        host.make_folder(records.AUTO)
+        host.symlink(link, f"../{claim.name}.cfg")
+    host.remove(claim_path(claim.name))
 
 
 def take_back(host: Host, claim: Claim) -> None:
     """Remove all that may be there of a claim, the claim last. May be repeated. Errors: XenableError."""
+    cfg, link = records.cfg(claim.name), records.auto_link(claim.name)
+    # Only what is ours goes: the name was free when it was claimed. The file goes first: who goes on after a
+    # kill must not take the guest for a whole one. A link that is still there then leads nowhere.
+    if claim.uuid in host.text(cfg):
+        host.remove(cfg)
+    if claim.autostart and not host.exists(cfg):
+        host.remove(link)
+    host.clean(cfg)
+    host.clean(link)
     for domain in xl.domains(host):
         if domain.uuid == claim.uuid:
             xl.run(host, ["destroy", str(domain.id)], f"take {claim.name} back")
-    # Only what is ours goes: the name was free when it was claimed.
-    if claim.uuid in host.text(records.cfg(claim.name)):
-        host.remove(records.auto_link(claim.name))
-        host.remove(records.cfg(claim.name))
-    host.clean(records.cfg(claim.name))
-    host.clean(records.auto_link(claim.name))
     forget_name(host, claim.name)
     if claim.volume:
         storage.remove_disk(host, claim.volume, Format.BLOCK)

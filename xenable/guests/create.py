@@ -3,7 +3,8 @@
 
 First a claim is written, which keeps name and address from others. Then everything is made in hidden
 folders, and named last. Whatever goes wrong is taken back at once; what a kill leaves, the next command
-finds by its claim, whose process is gone.
+finds by its claim, whose process is gone: it takes that back, or keeps the guest when its configuration was
+written already, the last of all that makes it one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from xenable.errors import Exit, XenableError
 from xenable.guests import basefiles, build, images, memory, records, seed, storage, words, xl, xlcfg
-from xenable.guests.claims import NEW, Claim, began, claim_path, take_back, taken_addresses
+from xenable.guests.claims import NEW, Claim, began, claim_path, is_whole, take_back, taken_addresses
 from xenable.guests.images import Base
 from xenable.guests.model import Boot, Format, Guest, Kind, Seed
 from xenable.guests.records import GUESTS
@@ -193,6 +194,7 @@ def _claim(
             began=began(host, os.getpid()),
             folder=str(folder) if folder is not None else "",
             volume=storage.volume(place, name) if folder is None else "",
+            autostart=request.autostart,
         )
         undo.append(claim)
         host.write(claim_path(name), json.dumps(asdict(claim)).encode() + b"\n", mode=0o600)
@@ -241,9 +243,13 @@ def _undone_on_failure(host: Host, verb: str) -> Iterator[list[Claim]]:
                     with host.lock_folder(GUESTS):
                         take_back(host, claim)
         except XenableError as worse:
+            rest = "the next `xenable guest` command takes the rest back"
+            if any(is_whole(host, claim) for claim in undo):
+                # So it would be kept.
+                rest = "`xenable guest remove` takes back what is there"
             raise XenableError(
                 f"{message}; then: {worse.message}",
-                hint="; ".join(filter(None, (hint, "the next `xenable guest` command takes the rest back"))),
+                hint="; ".join(filter(None, (hint, rest))),
                 status=Exit.NOT_PUT_BACK,
             ) from e
         raise XenableError(f"{message}; everything was taken back", hint=hint, status=Exit.PUT_BACK) from e
@@ -360,6 +366,7 @@ def _publish(host: Host, guest: Guest, request: Request, claim: Claim) -> None:
             # only, for Linux has no forwarding of IPv6 for one interface.
             names.publish(host, guest.name, (guest.ipv4,))
     host.make_folder(records.CFGS)
+    # The commit point: whoever finds it, keeps the guest.
     host.write(records.cfg(guest.name), xlcfg.render(guest).encode())
     if request.autostart:
         host.make_folder(records.AUTO)

@@ -202,9 +202,12 @@ def change_cfg(text: str, changes: Mapping[str, int], where: str) -> str:
 def remove(host: Host, name: str, *, force: bool = False) -> None:
     """Remove a guest with all that it has. When it is interrupted, it can be run again, and finishes.
 
-    Errors: XenableError for a guest that runs, without force; for one that Xenable did not make.
+    Errors: XenableError for a guest that runs, without force; for one that is being made; for one that
+    Xenable did not make.
     """
     guest = _ours(host, name)
+    with host.lock_folder(GUESTS):
+        _refuse_while_making(host, f"remove {name}", name)
     domain = xl.find(host, name, guest.uuid)
     if domain is not None:
         if not force:
@@ -276,9 +279,11 @@ def remove_image(host: Host, place: Storage, name: str) -> None:
         storage.remove_base(host, place, base)
 
 
-def _refuse_while_making(host: Host, verb: str) -> None:
-    """Errors: XenableError when a guest is being made. Only for who holds the lock of GUESTS."""
-    making = [claim.name for claim in claims.claims(host)]
+def _refuse_while_making(host: Host, verb: str, name: str = "") -> None:
+    """Errors: XenableError when a guest, or that one, is being made. Only for who holds GUESTS' lock."""
+    # The end of a process that died is nothing to wait for.
+    claims.sweep_held(host)
+    making = [claim.name for claim in claims.claims(host) if name in ("", claim.name)]
     if making:
         raise XenableError(f"cannot {verb}: {', '.join(making)} is being made", hint="wait until it ends")
 
@@ -289,7 +294,6 @@ def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...
     Errors: XenableError, with nothing removed while images or guests are made; it can be run again, and goes
     on.
     """
-    claims.sweep(host)
     with host.lock_folder(IMAGES, wait=False), host.lock_folder(GUESTS):
         _refuse_while_making(host, "remove the guests")
         gone = records.names(host)

@@ -212,6 +212,34 @@ def test_what_a_kill_left_is_said(
     assert tree(xen.host.root) == before
 
 
+def test_what_was_whole_at_a_kill_is_kept_and_said(
+    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(words: list[str]) -> Result:
+        if words[1] == "create":
+            raise Killed
+        return whole(words)
+
+    whole = xen.do_xl
+    with monkeypatch.context() as patch:
+        patch.setattr(create, "take_back", lambda host, claim: None)
+        patch.setattr(xen, "do_xl", kill)
+        with pytest.raises(Killed):
+            run(words_to_create(tmp_path, "--autostart"))
+    capsys.readouterr()
+    alive(xen.host, os.getpid(), 101)
+    assert run(["guest", "list"]) == Exit.DONE
+    streams = capsys.readouterr()
+    text = " ".join(streams.err.split())
+    assert "the creation of web1 had been cut off when all of it was there: it is kept" in text
+    assert "`sudo xenable guest start web1`" in text and "web1         stopped" in streams.out
+    assert run(["guest", "start", "web1"]) == Exit.DONE
+    assert said(capsys) == "xenable: web1 starts"
+
+
 # -------------------------------------------------------------------------------------------------- others
 
 

@@ -386,8 +386,57 @@ def test_half_made_guests_count_as_guests(xen: Xen) -> None:
     xen.host.write(claims.claim_path("half"), json.dumps(asdict(claim)).encode())
     assert lifecycle.guests_present(xen.host) == ("half",)
     alive(xen.host, 1, 7)
-    assert claims.sweep(xen.host) == ("half",)
+    assert claims.sweep(xen.host) == claims.Swept(taken_back=("half",))
     assert lifecycle.guests_present(xen.host) == ()
+
+
+def cut_off(xen: Xen, place: Storage = DIRECTORY) -> None:
+    """A guest whose creation was killed after xl had started it: all of it is there, and the claim."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(words: list[str]) -> Result:
+        whole(words)
+        raise Killed
+
+    whole = xen.do_xl
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(create, "take_back", lambda host, claim: None)
+        patch.setattr(xen, "do_xl", lambda words: (kill if words[1] == "create" else whole)(words))
+        with pytest.raises(Killed):
+            make(xen, place)
+    assert xen.host.exists(claims.claim_path("web1")) and "web1" in xen.running
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_remove_all_of_a_guest_whose_creation_was_cut_off(xen: Xen, place: Storage) -> None:
+    cut_off(xen, place)
+    assert lifecycle.guests_present(xen.host) == ("web1",)
+    with pytest.raises(XenableError, match="cannot remove the guests: web1 is being made"):
+        lifecycle.remove_all(xen.host, place, quiet)
+    assert "web1" in xen.running and xen.host.exists("/etc/xen/web1.cfg")
+    alive(xen.host, os.getpid(), 101)
+    assert lifecycle.remove_all(xen.host, place, quiet) == ("web1",)
+    assert xen.running == {} and set(xen.volumes) == {"vg/pool"}
+    left = [n for n in tree(xen.host.root) if n.startswith(("var/lib/xenable/", "etc/xen/", "srv/"))]
+    assert left == ["etc/xen/auto", "srv/disks"]
+
+
+def test_nobody_waits_for_a_creation_that_died(xen: Xen) -> None:
+    cut_off(xen)
+    with pytest.raises(XenableError, match="cannot remove web1: web1 is being made"):
+        lifecycle.remove(xen.host, "web1", force=True)
+    with pytest.raises(XenableError, match="cannot remove the image trixie-amd64: web1 is being made"):
+        lifecycle.remove_image(xen.host, THIN, "trixie-amd64")
+    assert "web1" in xen.running
+    alive(xen.host, os.getpid(), 101)
+    # It is a guest like any other.
+    with pytest.raises(XenableError, match="the disks of web1 stand on it"):
+        lifecycle.remove_image(xen.host, THIN, "trixie-amd64")
+    assert records.names(xen.host) == ("web1",) and "web1" in xen.running
+    lifecycle.remove(xen.host, "web1", force=True)
+    assert records.names(xen.host) == () and xen.running == {}
 
 
 def test_a_description(xen: Xen) -> None:
