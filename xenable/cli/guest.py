@@ -72,6 +72,7 @@ def create(as_json: bool, name: str, **options: Any) -> None:
     The first guest of a release takes some minutes: its packages are installed once, into an image that all
     guests of that release begin with."""
     from xenable.guests.create import create as create_guest
+    from xenable.guests.interrupts import as_interrupts
     from xenable.network.effective import read_effective
     from xenable.ui.document import print_document
     from xenable.ui.guests import guest_document, next_steps
@@ -81,7 +82,7 @@ def create(as_json: bool, name: str, **options: Any) -> None:
     request = _request(host, name, options)
     net = read_effective(host)
     place = guest_storage(host)
-    with progress(sys.stderr) as listener:
+    with as_interrupts(), progress(sys.stderr) as listener:
         guest = create_guest(host, request, place, net, reporter(listener, f"create {request.name}"))
     if as_json:
         print_document(guest_document("created", guest, started=request.start), sys.stdout)

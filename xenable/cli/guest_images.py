@@ -52,6 +52,7 @@ def _build(as_json: bool, codename: str, mirror: str) -> None:
     from xenable.guests import words
     from xenable.guests.build import build_base
     from xenable.guests.images import base_of
+    from xenable.guests.interrupts import as_interrupts
     from xenable.ui.progress import progress
 
     host = prepare("build an image", "images --build")
@@ -66,7 +67,7 @@ def _build(as_json: bool, codename: str, mirror: str) -> None:
             f"the image {there.name} is there: it was made on {there.created[:10]}",
         )
         return
-    with progress(sys.stderr) as listener:
+    with as_interrupts(), progress(sys.stderr) as listener:
         base = build_base(host, release, archive, reporter(listener, f"make the image of {codename}"))
     tell(as_json, "built", base.name, f"the image {base.name} is there")
 

@@ -14,8 +14,6 @@ import json
 import os
 import re
 import secrets
-import signal
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +24,7 @@ from xenable.errors import Exit, XenableError
 from xenable.guests import basefiles, build, images, memory, records, seed, storage, words, xl, xlcfg
 from xenable.guests.claims import NEW, Claim, began, claim_path, is_whole, take_back, taken_addresses
 from xenable.guests.images import Base
+from xenable.guests.interrupts import undisturbed
 from xenable.guests.model import Boot, Format, Guest, Kind, Seed
 from xenable.guests.records import GUESTS
 from xenable.guests.storage import Disk, Storage
@@ -238,7 +237,7 @@ def _undone_on_failure(host: Host, verb: str) -> Iterator[list[Claim]]:
                 raise
             raise XenableError(f"{message}; nothing was left behind", hint=hint, status=Exit.PUT_BACK) from e
         try:
-            with _undisturbed():
+            with undisturbed():
                 for claim in undo:
                     with host.lock_folder(GUESTS):
                         take_back(host, claim)
@@ -254,23 +253,10 @@ def _undone_on_failure(host: Host, verb: str) -> Iterator[list[Claim]]:
             ) from e
         raise XenableError(f"{message}; everything was taken back", hint=hint, status=Exit.PUT_BACK) from e
     except BaseException:
-        with _undisturbed(), contextlib.suppress(XenableError):
+        with undisturbed(), contextlib.suppress(XenableError):
             for claim in undo:
                 take_back(host, claim)
         raise
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not stop what the first one began; the commands run meanwhile ignore it too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # ----------------------------------------------------------------------------------------------- making

@@ -22,6 +22,7 @@ from typing import Any
 from xenable.errors import XenableError
 from xenable.guests import qcow2
 from xenable.guests.inside import kernel_inside
+from xenable.guests.interrupts import undisturbed
 from xenable.guests.records import IMAGES
 from xenable.host import Host
 from xenable.model import Progress
@@ -188,7 +189,8 @@ def at_work(host: Host, name: str, progress: Progress) -> Iterator[Path]:
             host.make_folder(work, 0o700)
             yield work
         finally:
-            discard(host, work)
+            with undisturbed():
+                discard(host, work)
 
 
 def now() -> str:

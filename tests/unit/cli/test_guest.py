@@ -6,7 +6,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from xenable.__main__ import run
 from xenable.cli import guest as guest_module
 from xenable.cli import guest_common
 from xenable.errors import Exit, XenableError
-from xenable.guests import create, lifecycle, records
+from xenable.guests import claims, create, interrupts, lifecycle, records
 from xenable.guests.libvirt import domain_xml
 from xenable.host import Host, Result
 from xenable.model import Obstacle, Status
@@ -189,6 +191,74 @@ def test_ctrl_c(
     monkeypatch.setattr(lifecycle, "stop", interrupt)
     assert run(["guest", "stop", "web1"]) == 130
     assert "interrupted; `xenable guest list`" in said(capsys)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_creation_is_as_ctrl_c(
+    xen: Xen,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ending: signal.Signals,
+) -> None:
+    """Sent for real, when the guest is started, and once more each while it is taken back."""
+    died: list[int] = []
+    mine = lambda number, frame: died.append(number)  # noqa: E731
+    took_back: list[bool] = []
+    whole = claims.take_back
+
+    def end(words: list[str]) -> Result:
+        if words[1] == "create":
+            os.kill(os.getpid(), ending)
+        return whole_xl(words)
+
+    def again(host: Host, claim: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        whole(host, claim)
+        took_back.append(True)
+
+    whole_xl = xen.do_xl
+    before = tree(xen.host.root)
+    monkeypatch.setattr(xen, "do_xl", end)
+    monkeypatch.setattr(create, "take_back", again)
+    outside = signal.signal(ending, mine)
+    try:
+        assert run([*words_to_create(tmp_path), "--json"]) == Exit.PUT_BACK
+        assert signal.getsignal(ending) is mine
+    finally:
+        signal.signal(ending, outside)
+    assert "interrupted; everything was taken back" in document(capsys)["error"]
+    assert died == [] and took_back == [True]
+    assert tree(xen.host.root) == before and xen.running == {}
+
+
+def test_nohup_holds(xen: Xen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang_up(words: list[str]) -> Result:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return whole(words)
+
+    whole = xen.do_xl
+    monkeypatch.setattr(xen, "do_xl", hang_up)
+    outside = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run(words_to_create(tmp_path)) == Exit.DONE
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, outside)
+
+
+def test_signals_are_of_the_main_thread_alone() -> None:
+    before = [signal.getsignal(number) for number in interrupts.ENDING]
+
+    def look() -> list[Any]:
+        with interrupts.as_interrupts(), interrupts.undisturbed():
+            return [signal.getsignal(number) for number in interrupts.ENDING]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(look).result() == before
+    assert look() == [signal.SIG_IGN] * 3
+    assert [signal.getsignal(number) for number in interrupts.ENDING] == before
 
 
 def test_what_a_kill_left_is_said(

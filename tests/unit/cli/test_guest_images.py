@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,18 @@ from typing import Any
 import pytest
 
 from tests.unit.guests.fixtures import make_guest
-from tests.unit.guests.machine import BASE, DIRECTORY, SIZE, THIN, Xen, make_xen
+from tests.unit.guests.machine import BASE, DIRECTORY, SIZE, THIN, Xen, make_xen, tree
 from tests.unit.guests.test_storage import refuse_clone
 from xenable.__main__ import run
 from xenable.cli import guest as guest_module
 from xenable.cli import guest_common, guest_images
-from xenable.errors import Exit, XenableError
-from xenable.guests import images, lifecycle, records, storage
+from xenable.errors import INTERRUPTED, Exit, XenableError
+from xenable.guests import claims, images, lifecycle, records, storage
 from xenable.guests.claims import claim_path
 from xenable.guests.listing import ImageRow, image_rows
 from xenable.guests.model import Format
 from xenable.guests.words import Release
-from xenable.host import Host
+from xenable.host import Host, Result
 from xenable.model import Progress
 from xenable.ui.images import render_images
 from xenable.ui.layout import plain
@@ -129,7 +130,8 @@ def test_no_such_image(xen: Xen, capsys: pytest.CaptureFixture[str], name: str) 
 
 def test_nothing_goes_while_something_is_made(xen: Xen) -> None:
     """The disk of a guest in the making may stand on it, and no record says so yet."""
-    claim = {"name": "web2", "uuid": "u", "ipv4": "", "pid": 1, "began": "b", "folder": "", "volume": ""}
+    claim = {"name": "web2", "uuid": "u", "ipv4": "", "pid": os.getpid(), "folder": "", "volume": ""}
+    claim["began"] = claims.began(xen.host, os.getpid())
     xen.host.write(claim_path("web2"), json.dumps(claim).encode())
     with pytest.raises(XenableError, match="web2 is being made"):
         lifecycle.remove_image(xen.host, DIRECTORY, "trixie-amd64")
@@ -183,6 +185,38 @@ def test_build_makes_what_is_not_there(
     assert run([*words, "--json"]) == Exit.DONE
     assert asked == [("bookworm", "https://archive.example.org/debian")]
     assert document(capsys)["result"] == "built"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_build_is_as_ctrl_c(
+    xen: Xen, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ending: signal.Signals
+) -> None:
+    """Sent for real while there is something to take back, and again while that goes."""
+    died: list[int] = []
+    mine = lambda number, frame: died.append(number)  # noqa: E731
+
+    def build(host: Host, release: Release, mirror: str, progress: Progress) -> images.Base:
+        with images.at_work(host, "bookworm-amd64", progress) as work:
+            host.write(work / "half", b"x")
+            os.kill(os.getpid(), ending)
+        return BASE
+
+    def rm(words: list[str]) -> Result:
+        os.kill(os.getpid(), ending)
+        return whole(words)
+
+    whole = xen.do_rm
+    before = tree(xen.host.root)
+    monkeypatch.setattr("xenable.guests.build.build_base", build)
+    monkeypatch.setattr(xen, "do_rm", rm)
+    outside = signal.signal(ending, mine)
+    try:
+        assert run(["guest", "images", "--build", "bookworm"]) == INTERRUPTED
+        assert signal.getsignal(ending) is mine
+    finally:
+        signal.signal(ending, outside)
+    assert "xenable: interrupted; `xenable guest list`" in capsys.readouterr().err
+    assert died == [] and tree(xen.host.root) == before
 
 
 @pytest.mark.parametrize(

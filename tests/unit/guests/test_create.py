@@ -435,7 +435,7 @@ def test_a_taking_back_that_is_killed_is_finished_by_the_next(tmp_path: Path) ->
         with pytest.MonkeyPatch.context() as patch:
             xen = make_xen(tmp_path / str(number), patch)
             before = state(xen)
-            whole = create.take_back
+            whole = claims.take_back
 
             def killed(host: Host, claim: claims.Claim, whole: Any = whole, number: int = number) -> None:
                 with pytest.MonkeyPatch.context() as inner:
