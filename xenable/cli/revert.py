@@ -37,7 +37,8 @@ QUESTION = "Turn this machine back into what it was?"
 @click.option("--reboot", "then_reboot", is_flag=True, help="Reboot at the end, into the native system.")
 def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reboot: bool) -> None:
     """From every state: files return byte for byte, packages that came with the conversion go, the boot menu
-    is as it was. Refuses when others changed something since, and shows what; and while there are guests."""
+    is as it was. Refuses when others changed something since, and shows what; while there are guests; and
+    while other domains run."""
     from xenable import convert
     from xenable.ui.layout import show, width_of
     from xenable.ui.plan import render_obstacles
@@ -96,16 +97,23 @@ def _question(guests: tuple[str, ...]) -> str:
 
 def _guests(host: Host, remove: bool) -> tuple[str, ...]:
     """Names of the guests that there are. Errors: XenableError when they are to stay: without Xen they are
-    of no use, and nothing would look after them."""
-    from xenable.guests.lifecycle import guests_present
+    of no use, and nothing would look after them. Also for domains of others that run: the toolstack would be
+    removed under them, and what others made is not Xenable's to stop."""
+    from xenable.guests.lifecycle import guests_present, others_running
 
-    guests = guests_present(host)
+    guests, others = guests_present(host), others_running(host)
+    reasons, hints = [], []
+    if others:
+        reasons.append(f"domains run that Xenable did not make: {', '.join(others)}")
+        hints.append("shut these domains down, with `sudo xl shutdown NAME` or what started them")
     if guests and not remove:
-        raise XenableError(
-            f"cannot revert: there are guests on this machine: {', '.join(guests)}",
-            hint="keep what you need of them; then `xenable revert --remove-guests` removes them with their "
-            "disks, also those that run",
+        reasons.append(f"there are guests on this machine: {', '.join(guests)}")
+        hints.append(
+            "keep what you need of the guests; then `xenable revert --remove-guests` removes them with "
+            "their disks, also those that run"
         )
+    if reasons:
+        raise XenableError(f"cannot revert: {'; '.join(reasons)}", hint="; ".join(hints))
     return guests
 
 

@@ -261,6 +261,24 @@ def guests_present(host: Host) -> tuple[str, ...]:
     return tuple(sorted({*records.names(host), *half}))
 
 
+def others_running(host: Host) -> tuple[str, ...]:
+    """Names of the domains that run here and that Xenable did not make; none where xl has no answer, as in a
+    revert that is gone on with when its package is gone."""
+    try:
+        there = xl.domains(host)
+    except XenableError:
+        return ()
+    guests = (_read(host, name) for name in records.names(host))
+    own = {guest.uuid for guest in guests if guest is not None} | {c.uuid for c in claims.claims(host)}
+    # By name where a record is damaged, or a file was given another UUID: so they are found to be removed.
+    named = guests_present(host)
+    return tuple(
+        domain.name
+        for domain in there
+        if domain.state in ("running", "paused") and domain.uuid not in own and domain.name not in named
+    )
+
+
 def remove_image(host: Host, place: Storage, name: str) -> None:
     """Remove a base image: the next guest of that release makes it anew, of the packages there are then.
 

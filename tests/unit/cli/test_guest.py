@@ -27,6 +27,8 @@ from xenable.model import Obstacle, Status
 from xenable.network import effective
 from xenable.trial import TrialStatus
 
+STATES = {1: "-b----", 2: "--p---", 3: "---s--", 4: "---sc-", 5: "--p--d"}
+"""Of domains, as `xl list` writes them; the first two run or may."""
 STATE_CHANGES = ("create", "start", "stop", "reboot", "console", "remove", "autostart", "resize")
 
 
@@ -445,6 +447,54 @@ def test_revert_refuses_while_there_are_guests(
     text = said(capsys)
     assert "there are guests on this machine: web1" in text and "--remove-guests" in text
     assert converted == [] and records.names(xen.host) == ("web1",)
+
+
+@pytest.mark.parametrize("words", [[], ["--force"], ["--remove-guests"]])
+def test_revert_refuses_while_domains_of_others_run(
+    xen: Xen, tmp_path: Path, converted: list[str], capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """The toolstack would be removed under them; --remove-guests is about what Xenable made alone."""
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    xen.running |= {"by-xl": "1" * 36, "tools-1": "2" * 36}
+    before = dict(xen.running)
+    capsys.readouterr()
+    assert run(["revert", "--yes", *words]) == Exit.FAILED
+    text = said(capsys)
+    assert "cannot revert: domains run that Xenable did not make: by-xl, tools-1" in text
+    assert "`sudo xl shutdown NAME`" in text
+    assert ("there are guests on this machine: web1" in text) is ("--remove-guests" not in words)
+    assert converted == [] and xen.running == before and records.names(xen.host) == ("web1",)
+
+
+def test_a_renamed_guest_is_nobody_elses(xen: Xen, tmp_path: Path, converted: list[str]) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    xen.running["other"] = xen.running.pop("web1")
+    assert lifecycle.others_running(xen.host) == ()
+    # Without its record only the name tells.
+    xen.host.write(records.record("web1"), b"damaged")
+    assert lifecycle.others_running(xen.host) == ("other",)
+    xen.running["web1"] = xen.running.pop("other")
+    assert run(["revert", "--yes", "--remove-guests"]) == Exit.DONE
+    assert converted == ["revert with 0 guests"] and xen.running == {}
+
+
+def test_what_does_not_run_any_more_stops_no_revert(
+    xen: Xen, converted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = "{:40} {:5} {:5} {:5}     {} {:8.1f} {} {:>8} {:>16}"
+    rows = [row.format(f"d{n}", n, 1, 1, state, 0.1, str(n) * 36, "-", "-") for n, state in STATES.items()]
+    xen.answers["xl list -v"] = Result(0, "\n".join(rows), "")
+    assert lifecycle.others_running(xen.host) == ("d1", "d2")
+    del rows[:2]
+    xen.answers["xl list -v"] = Result(0, "\n".join(rows), "")
+    assert run(["revert", "--yes"]) == Exit.DONE
+
+
+def test_a_revert_that_is_gone_on_with_needs_no_xl(xen: Xen, converted: list[str]) -> None:
+    """Its package may be gone by then, and Xen runs until the reboot."""
+    xen.answers["xl"] = Result(127, "", "xl: not found")
+    assert run(["revert", "--yes"]) == Exit.DONE
+    assert converted == ["revert with 0 guests"]
 
 
 def test_revert_removes_guests_first(
