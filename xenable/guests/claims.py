@@ -176,5 +176,7 @@ def take_back(host: Host, claim: Claim) -> None:
 
 def forget_name(host: Host, name: str) -> None:
     """Withdraw a guest's name where it, or a part of it, was published. Errors: XenableError."""
+    host.clean(names.FOLDER / name)
+    host.clean(names.HOSTS)
     if host.exists(names.FOLDER / name) or f" {name}.{names.DOMAIN} " in host.text(names.HOSTS):
         names.withdraw(host, name)
