@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import tarfile
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -266,7 +268,7 @@ def test_all_addresses_are_known(xen: Xen) -> None:
     assert claims.taken_addresses(host) == both
 
 
-def test_two_at_once_get_two_addresses(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_one_meanwhile_gets_another_address(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one is made while the first one is between its claim and its record."""
     whole = storage.create_disk
     others: list[str] = []
@@ -283,6 +285,49 @@ def test_two_at_once_get_two_addresses(xen: Xen, monkeypatch: pytest.MonkeyPatch
     first = create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
     assert (first.ipv4, others[1]) == ("172.20.216.2", "172.20.216.3")
     assert claims.sweep(xen.host) == NOTHING
+
+
+def test_two_processes_at_once_get_two_addresses(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are let go at the same time, and one that has read which addresses are taken waits for the other
+    to have done so too: where nothing keeps it out, both take the same."""
+    (go, let_go), read_by = os.pipe(), {"web1": os.pipe(), "web2": os.pipe()}
+    whole = claims.taken_addresses
+
+    def make(name: str, other: str) -> None:
+        def read_and_wait(host: Host) -> set[IPv4Address]:
+            found = whole(host)
+            os.write(read_by[name][1], b"x")
+            # With the lock the other one can't be here before this one has claimed its address.
+            select.select([read_by[other][0]], [], [], 1.0)
+            return found
+
+        monkeypatch.setattr(create, "taken_addresses", read_and_wait)
+        alive(xen.host, os.getpid(), 100)
+        os.read(go, 1)
+        create.create(xen.host, replace(REQUEST, name=name), DIRECTORY, NET, quiet)
+
+    children = {forked(make, "web1", "web2"), forked(make, "web2", "web1")}
+    os.write(let_go, b"xx")
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    found = {records.read(xen.host, name).ipv4 for name in ("web1", "web2")}
+    assert found == {"172.20.216.2", "172.20.216.3"}
+    for end in (go, let_go, *read_by["web1"], *read_by["web2"]):
+        os.close(end)
+
+
+def forked(work: Callable[..., None], *words: str) -> int:
+    """The number of a child that does the work, and ends with 0 where nothing was wrong."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work(*words)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 # ------------------------------------------------------------------------------------------ taking back
