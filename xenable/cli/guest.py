@@ -298,18 +298,23 @@ def remove(as_json: bool, name: str, yes: bool, force: bool) -> None:
 @click.option("--libvirt", is_flag=True, help="Domain XML, as libvirt's driver for Xen takes it.")
 @json_option
 def export(as_json: bool, name: str, libvirt: bool) -> None:
-    """Print a guest in the form of another program, which has to be named. Changes nothing.
+    """Print a guest in the form of another program, which has to be named, with the type, memory and
+    processors that its file in /etc/xen gives it. Changes nothing.
 
     `xenable guest export --libvirt NAME >NAME.xml; virsh -c xen:///system define NAME.xml` makes it known to
     libvirt."""
-    from xenable.guests.libvirt import domain_xml
-    from xenable.guests.records import read
+    from xenable.guests import records
+    from xenable.guests.libvirt import as_in_file, domain_xml
     from xenable.ui.document import print_document
     from xenable.ui.guests import guest_document
 
     if not libvirt:
         raise click.UsageError("the format is needed; the one that there is: --libvirt")
-    guest = read(Host(), name)
+    host = Host()
+    guest, cfg = records.read(host, name), records.cfg(name)
+    if host.exists(cfg):
+        # xl goes by the file, edits included; the record only says what Xenable made.
+        guest = as_in_file(guest, host.read(cfg).decode("utf-8", "replace"), str(cfg))
     text = domain_xml(guest)
     if as_json:
         print_document(guest_document("exported", guest, xml=text), sys.stdout)

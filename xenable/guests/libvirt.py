@@ -4,12 +4,30 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
+from xenable.errors import XenableError
 from xenable.guests.model import Boot, Format, Guest, Kind
-from xenable.guests.xlcfg import LOADERS
+from xenable.guests.xlcfg import LOADERS, summary
 
 _MACHINES = {Kind.PV: ("xenpv", "linux"), Kind.PVH: ("xenpvh", "xenpvh")}
 """Machine, and the text of <os><type>."""
+
+
+def as_in_file(guest: Guest, text: str, where: str) -> Guest:
+    """A guest with the kind, memory and processors of its xl.cfg, which may have been edited.
+
+    Errors: XenableError for a file that xl can't read either, or that makes it neither PV nor PVH.
+    """
+    found = summary(text, where)
+    if found.kind not in [kind.value for kind in _MACHINES]:
+        raise XenableError(
+            f"cannot export {guest.name}: by {where} its type is {found.kind}, and it has to be pv or pvh",
+            hint="write its XML by hand, or set the type that it was made with",
+        )
+    memory = found.memory if found.memory is not None else guest.memory
+    # Without that line xl gives it one.
+    return replace(guest, kind=Kind(found.kind), memory=memory, vcpus=found.vcpus or 1)
 
 
 def domain_xml(guest: Guest) -> str:

@@ -361,6 +361,35 @@ def test_export(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert tree(xen.host.root) == before
 
 
+def test_export_goes_by_the_file(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words_to_create(tmp_path, "--vcpus", "2")) == Exit.DONE
+    path = records.cfg("web1")
+    text = xen.host.text(path).replace("memory = 512", "memory = 700").replace('"pvh"', '"pv"')
+    xen.host.write(path, text.replace("vcpus = 2\n", "vcpus = 3\n").encode())
+    capsys.readouterr()
+    assert run(["guest", "export", "--libvirt", "web1", "--json"]) == Exit.DONE
+    found = document(capsys)
+    assert (found["guest"]["memory"], found["guest"]["vcpus"], found["guest"]["kind"]) == (700, 3, "pv")
+    assert 'unit="MiB">700<' in found["xml"] and "<vcpu>3<" in found["xml"]
+    assert 'machine="xenpv"' in found["xml"] and "grub-x86_64-xen.bin" in found["xml"]
+    # Without such lines: what xl gives it, and what it was made with.
+    xen.host.write(path, text.replace("vcpus = 2\n", "").replace("memory = 700\n", "").encode())
+    assert run(["guest", "export", "--libvirt", "web1"]) == Exit.DONE
+    xml = capsys.readouterr().out
+    assert "<vcpu>1<" in xml and 'unit="MiB">512<' in xml
+    for damaged, why in (
+        (text + "vcpus = = 1\n", "cannot read /etc/xen/web1.cfg: line "),
+        (text.replace('"pv"', '"hvm"'), "by /etc/xen/web1.cfg its type is hvm"),
+    ):
+        xen.host.write(path, damaged.encode())
+        assert run(["guest", "export", "--libvirt", "web1"]) == Exit.FAILED
+        streams = capsys.readouterr()
+        assert why in " ".join(streams.err.split()) and streams.out == ""
+    xen.host.remove(path)
+    assert run(["guest", "export", "--libvirt", "web1"]) == Exit.DONE
+    assert capsys.readouterr().out == domain_xml(records.read(xen.host, "web1"))
+
+
 def test_export_needs_a_format(xen: Xen, capsys: pytest.CaptureFixture[str]) -> None:
     # Before the guest is looked for: there is none.
     assert run(["guest", "export", "web1"]) == Exit.FAILED
