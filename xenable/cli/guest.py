@@ -62,7 +62,11 @@ def command() -> None:
     metavar="URL",
     help="Archive for the release's packages and their -updates; security updates are to be set up by hand.",
 )
-@click.option("--no-isolate", is_flag=True, help="Let it and other such guests reach each other.")
+@click.option(
+    "--isolate/--no-isolate",
+    default=True,
+    help="Keep it from other guests, the default; or let it and other such guests reach each other.",
+)
 @click.option("--autostart", is_flag=True, help="Start it with dom0.")
 @click.option("--no-start", is_flag=True, help="Do not start it now.")
 @json_option
@@ -125,7 +129,7 @@ def _request(host: Host, name: str, options: dict[str, Any]) -> Request:
         release=release,
         image=word("--image", str(host.resolve(options["image"])), words.path) if options["image"] else None,
         mirror=word("--mirror", options["mirror"], words.mirror) if options["mirror"] else "",
-        isolate=not options["no_isolate"],
+        isolate=options["isolate"],
         autostart=options["autostart"],
         start=not options["no_start"],
     )
@@ -236,10 +240,11 @@ def console(name: str) -> None:
 
 @command.command(short_help="Whether a guest starts with dom0.", context_settings=CONTEXT)
 @name_argument
-@click.argument("state", type=click.Choice(["on", "off"]))
+@click.argument("state", type=click.Choice(["on", "off"]), default="on", metavar="[on|off]")
 @json_option
 def autostart(as_json: bool, name: str, state: str) -> None:
-    """Whether a guest starts with dom0: a link in /etc/xen/auto, which xendomains goes by."""
+    """Whether a guest starts with dom0; `on` where nothing is said. It is a link in /etc/xen/auto, which
+    xendomains goes by."""
     from xenable.guests import lifecycle
 
     on = state == "on"

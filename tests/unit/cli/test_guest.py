@@ -92,6 +92,33 @@ def test_create_as_a_document(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
+    ("words", "isolated"),
+    [
+        ([], True),
+        (["--isolate"], True),
+        (["--no-isolate"], False),
+        (["--no-isolate", "--isolate"], True),
+        (["--isolate", "--no-isolate"], False),
+    ],
+)
+def test_isolation_is_said_either_way(xen: Xen, tmp_path: Path, words: list[str], isolated: bool) -> None:
+    assert run(words_to_create(tmp_path, *words)) == Exit.DONE
+    assert records.read(xen.host, "web1").isolate is isolated
+    assert xen.host.exists(records.folder("web1") / "open") is not isolated
+
+
+def test_autostart_alone_means_on(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words_to_create(tmp_path)) == Exit.DONE
+    capsys.readouterr()
+    for words, there in (([], True), (["off"], False), (["on"], True), ([], True)):
+        assert run(["guest", "autostart", "web1", *words]) == Exit.DONE
+        assert xen.host.exists("/etc/xen/auto/web1.cfg") is there
+        assert said(capsys) == f"xenable: web1 {'starts' if there else 'does not start'} with dom0"
+    assert run(["guest", "autostart", "--help"]) == Exit.DONE
+    assert "NAME [on|off]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--memory", "5"], "cannot use --memory '5': "),

@@ -67,7 +67,9 @@ def options(path: Words) -> set[str]:
     """Long options of a command."""
     found = command(path)
     parameters = found.get_params(click.Context(found))
-    return {name for p in parameters for name in p.opts if name.startswith("--")} | {"--help"}
+    return {name for p in parameters for name in (*p.opts, *p.secondary_opts) if name.startswith("--")} | {
+        "--help"
+    }
 
 
 def arguments(path: Words) -> list[click.Argument]:
@@ -318,7 +320,7 @@ def test_zsh_offers_every_command_and_option() -> None:
             for _, words in choices(path):
                 assert f"({' '.join(words)})" in branch, path
             # `1:command:` of a group is none of its own.
-            assert len(re.findall(r" ':[a-z]+:", branch)) == len(arguments(path)), path
+            assert len(re.findall(r" '::?[a-z]+:", branch)) == len(arguments(path)), path
     assert re.findall(r"^    '([a-z]+):", zsh_list("commands"), re.M) == NAMES
     assert f"({' '.join(r.codename for r in RELEASES)})" in zsh_branches(("guest",))["create"]
     assert zsh_list("overrides").split() == OVERRIDES
