@@ -124,14 +124,20 @@ def _running(host: Host, name: str, verb: str) -> Domain | None:
 def autostart(host: Host, name: str, on: bool) -> bool:
     """Whether xendomains starts a guest with dom0; False when that is so already. Errors: XenableError."""
     path = find_cfg(host, name)
-    link = records.AUTO / path.name
-    if host.exists(link) == on:
+    links = records.auto_links(host, path)
+    if bool(links) == on:
         return False
+    for link in links:
+        host.remove(link)
     if on:
+        link = records.AUTO / path.name
+        if host.exists(link):
+            raise XenableError(
+                f"cannot let {name} start with dom0: {link} is there, and leads to {host.link_target(link)}",
+                hint="give that link another name",
+            )
         host.make_folder(records.AUTO)
         host.symlink(link, f"../{path.name}")
-    else:
-        host.remove(link)
     return True
 
 
@@ -224,7 +230,9 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
 def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
     """Remove what is on disk of a guest that does not run. Only for who holds the lock of GUESTS."""
     # First what starts it, last the record, which says where the rest is.
-    host.remove(records.auto_link(name))
+    for link in records.auto_links(host, records.cfg(name)):
+        host.remove(link)
+    host.clean(records.auto_link(name))
     host.remove(records.cfg(name))
     claims.forget_name(host, name)
     home = records.folder(name)

@@ -112,7 +112,7 @@ def _files(host: Host) -> list[Row]:
             continue
         path = records.CFGS / file
         name = file.removesuffix(".cfg")
-        auto = host.exists(records.AUTO / file)
+        auto = bool(records.auto_links(host, path))
         try:
             text = host.read(path).decode("utf-8", "replace")
             summary = xlcfg.summary(text, str(path))

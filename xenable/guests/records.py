@@ -32,6 +32,25 @@ def auto_link(name: str) -> Path:
     return AUTO / f"{name}.cfg"
 
 
+def auto_links(host: Host, path: Path) -> tuple[Path, ...]:
+    """What lets xendomains start the guest of that file with dom0: links to it by any name, as 10-web1; or a
+    copy by its own name."""
+    found = []
+    for name in host.names(AUTO):
+        entry = AUTO / name
+        if not host.link_target(entry):
+            same = name == path.name
+        else:
+            try:
+                same = host.resolve(entry) == host.resolve(path)
+            except XenableError:
+                # It leads nowhere that xendomains could follow either.
+                same = False
+        if same:
+            found.append(entry)
+    return tuple(found)
+
+
 def record(name: str) -> Path:
     return folder(name) / "guest.json"
 

@@ -30,7 +30,7 @@ from tests.unit.guests.machine import (
     tree,
 )
 from xenable.errors import XenableError
-from xenable.guests import claims, create, lifecycle, records, storage, xlcfg
+from xenable.guests import claims, create, lifecycle, listing, records, storage, xlcfg
 from xenable.guests.create import Request
 from xenable.guests.model import Kind
 from xenable.guests.storage import Storage
@@ -99,6 +99,41 @@ def test_guests_that_others_made(xen: Xen) -> None:
         lifecycle.remove(xen.host, "byhand", force=True)
     assert lifecycle.autostart(xen.host, "byhand", False) is True
     assert xen.host.names("/etc/xen/auto") == ()
+
+
+@pytest.mark.parametrize("target", ["../web1.cfg", "absolute", "first"])
+def test_a_link_by_another_name_starts_it_too(xen: Xen, target: str) -> None:
+    """As administrators number them, for the order in which guests start."""
+    make(xen, autostart=False)
+    make(xen, name="web2", start=False)
+    host = xen.host
+    absolute = str(host.path("/etc/xen/web1.cfg"))
+    host.symlink("/etc/xen/auto/10-web1", absolute if target == "absolute" else target)
+    if target == "first":
+        host.symlink("/etc/xen/auto/first", "../web1.cfg")
+    assert {row.name: row.autostart for row in listing.rows(host)} == {"web1": True, "web2": True}
+    assert lifecycle.autostart(host, "web1", True) is False
+    assert lifecycle.autostart(host, "web1", False) is True
+    assert host.names("/etc/xen/auto") == ("web2.cfg",)
+    host.symlink("/etc/xen/auto/10-web1", "../web1.cfg")
+    # Nothing may lead nowhere: xendomains stumbles over that at boot.
+    lifecycle.remove(host, "web1", force=True)
+    assert host.names("/etc/xen/auto") == ("web2.cfg",)
+
+
+def test_a_link_of_its_name_may_be_another_s(xen: Xen) -> None:
+    make(xen, autostart=False)
+    make(xen, name="web2", autostart=False)
+    xen.host.symlink("/etc/xen/auto/web1.cfg", "../web2.cfg")
+    assert {row.name: row.autostart for row in listing.rows(xen.host)} == {"web1": False, "web2": True}
+    with pytest.raises(XenableError, match=r"auto/web1\.cfg is there, and leads to \.\./web2\.cfg"):
+        lifecycle.autostart(xen.host, "web1", True)
+    lifecycle.remove(xen.host, "web1", force=True)
+    assert xen.host.link_target("/etc/xen/auto/web1.cfg") == "../web2.cfg"
+    # A loop starts nothing.
+    xen.host.symlink("/etc/xen/auto/loop", "loop")
+    assert lifecycle.autostart(xen.host, "web2", False) is True
+    assert xen.host.names("/etc/xen/auto") == ("loop",)
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "reboot", "console", "remove", "resize", "autostart"])
