@@ -393,6 +393,14 @@ def test_man_shows_the_page_as_one_of_this_system() -> None:
     assert done.stdout.rstrip().splitlines()[-1].startswith("Linux")
 
 
+def test_the_package_recommends_what_every_guest_begins_with() -> None:
+    """apply takes in what its packages recommend, not what those recommend in turn."""
+    text = (TOP / "debian/control").read_text(encoding="utf-8")
+    (stanza,) = [part for part in text.split("\n\n") if part.startswith("Package: xenable\n")]
+    recommended = stanza.partition("\nRecommends:\n")[2].partition("\nSuggests:")[0]
+    assert [name.strip(" ,") for name in recommended.splitlines()] == ["mmdebstrap", "qemu-utils"]
+
+
 @pytest.mark.realtool
 def test_the_conffile_says_the_defaults(tmp_path: Path) -> None:
     made = subprocess.run(
