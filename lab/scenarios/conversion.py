@@ -122,6 +122,9 @@ def first_guest(lab: Lab, vm: VM) -> None:
         wait_guest(vm, "web1")
         in_guest(vm, "web1", "ping -c 2 -W 5 dom0")
         say(xenable(vm, "guest list"))
+    with step("root has no password, so that a key is the only way in"):
+        entry = in_guest(vm, "web1", "getent shadow root").strip()
+        must(entry.startswith(("root:*", "root:!")), f"its entry begins with {entry[:6]!r}")
     with step("revert refuses while it is there"):
         result = vm.ssh("xenable revert --yes", check=False)
         must(result.code == 1 and "web1" in result.stderr, f"it names the guest: {result.stderr}")
