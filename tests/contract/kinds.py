@@ -153,7 +153,8 @@ def furnish_packages() -> None:
     build("site-lib", files={"/srv/site-lib/lib": "1\n"})
     build("later", files={"/srv/later/run": "1\n"}, Depends="libtool-x")
     publish()
-    configure_apt('APT::Install-Recommends "false";\n')
+    # apt's own default. What the step leaves out then is left out by the step, not by the machine.
+    configure_apt('APT::Install-Recommends "true";\n')
     command("apt-get -qq -y install site >/dev/null 2>&1")
 
 

@@ -43,13 +43,16 @@ def status(name: str) -> str:
     return command(f"dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null || true")
 
 
-def test_recommended_ones_come_and_stay_though_apt_leaves_them_out() -> None:
+@pytest.mark.parametrize("default", ["true", "false"])
+def test_only_chosen_recommended_ones_come_and_they_stay(default: str) -> None:
+    """Whatever apt's own setting is, also in a process that has asked apt for no facts: one that resumes."""
+
     def work() -> None:
         build("tool", Recommends="helper, chatter")
         for name in ("helper", "chatter"):
             build(name)
         publish()
-        configure_apt('APT::Install-Recommends "false";\n')
+        configure_apt(f'APT::Install-Recommends "{default}";\n')
         detail = STEP.preview(HOST).detail
         assert "new tool 1.0" in detail and "new helper 1.0" in detail and "chatter" not in detail
         seen: list[tuple[float, str]] = []

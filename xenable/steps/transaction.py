@@ -64,6 +64,9 @@ def open_cache(host: Host) -> apt.cache.Cache:
     apt_pkg.config.set("Dpkg::Use-Pty", "0")
     for option in DPKG_OPTIONS:
         _add_dpkg_option(option)
+    # As in facts/apt.py, whose packages were shown before the question: a process that resumes asks for no
+    # facts, and with apt's own default a marked package would bring all that it recommends.
+    apt_pkg.config.set("APT::Install-Recommends", "false")
     try:
         return apt.Cache(memonly=True)
     except (SystemError, OSError) as e:
