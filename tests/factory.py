@@ -61,6 +61,7 @@ KERNEL = Kernel(
     initrd_size=48,
     initrd_unpacked=190,
     running=True,
+    watchdog=Answer.YES,
 )
 CLOUD_KERNEL = dataclasses.replace(
     KERNEL,

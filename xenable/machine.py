@@ -178,6 +178,8 @@ class Kernel:
     """The end of the version: amd64, cloud-amd64, generic, azure."""
     xen_only: bool = False
     """Whether it is for Xen alone: no boot loader offers it natively."""
+    watchdog: Answer = Answer.UNKNOWN
+    """Whether the driver of Xen's watchdog is here for it, as a module or built in."""
 
 
 @dataclass(frozen=True, kw_only=True)

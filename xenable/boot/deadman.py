@@ -18,6 +18,7 @@ from xenable.errors import XenableError
 from xenable.host import Host
 
 ALIGNMENT = 512
+MODULES = "/lib/modules"
 MODULE = "xenable-xen_wdt.ko"
 """In the root of the initrd, where a folder is for certain."""
 NEEDED = "xenable-needed-{}.ko"
@@ -70,19 +71,29 @@ def watchdog_modules(host: Host, version: str) -> tuple[bytes, ...]:
 
     Errors: XenableError when the kernel has no such driver: then nothing would end a dom0 that hangs.
     """
-    folder = f"/lib/modules/{version}"
+    files = watchdog_files(host, version)
+    if files is None:
+        raise XenableError(
+            f"cannot make the dead-man: kernel {version} has no driver for Xen's watchdog (xen_wdt)",
+            hint="install the distribution's generic kernel, on Ubuntu with its linux-modules-extra",
+        )
+    return tuple(_unpack(host, file) for file in files)
+
+
+def watchdog_files(host: Host, version: str) -> tuple[str, ...] | None:
+    """Paths of xen_wdt.ko of a kernel, and before it of the modules it needs, in the order of loading.
+
+    Empty when the driver is built in; None when the kernel has none, as far as its lists can be read.
+    """
+    folder = f"{MODULES}/{version}"
     for line in host.text(f"{folder}/modules.dep").splitlines():
         path, _, needed = line.partition(":")
         if path.rpartition("/")[2].startswith("xen_wdt.ko"):
             # What has to be loaded first stands last: so depmod(8) writes it and modprobe(8) reads it.
             files = (*reversed(needed.split()), path)
-            return tuple(_unpack(host, f if f.startswith("/") else f"{folder}/{f}") for f in files)
-    if any(line.endswith("/xen_wdt.ko") for line in host.text(f"{folder}/modules.builtin").splitlines()):
-        return ()
-    raise XenableError(
-        f"cannot make the dead-man: kernel {version} has no driver for Xen's watchdog (xen_wdt)",
-        hint="install the distribution's generic kernel",
-    )
+            return tuple(f if f.startswith("/") else f"{folder}/{f}" for f in files)
+    built_in = host.text(f"{folder}/modules.builtin").splitlines()
+    return () if any(line.endswith("/xen_wdt.ko") for line in built_in) else None
 
 
 def _unpack(host: Host, path: str) -> bytes:

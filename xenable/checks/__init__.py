@@ -68,6 +68,7 @@ CHECKS: tuple[Check, ...] = (
     boot_loader.check_boot_loader,
     boot_loader.check_menu,
     kernels.check_kernels,
+    kernels.check_watchdog,
     kernels.check_kernel_options,
     kernels.check_native_kernel,
     memory.check_memory,

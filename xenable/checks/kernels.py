@@ -76,6 +76,14 @@ NOT_BOOTED = Rule(
     why="It is what a trial that fails falls back to, and nobody knows yet whether it comes up.",
     remedy="Reboot, see that the machine answers, and run the command again.",
 )
+NO_WATCHDOG = Rule(
+    id="kernel/no-watchdog",
+    severity=Severity.BLOCKER,
+    title="The dom0 kernel has no driver for Xen's watchdog",
+    why="Without xen_wdt nothing would reset a dom0 that hangs in its trial.",
+    remedy="Install the distribution's generic kernel with all its modules: on Ubuntu they are in "
+    "linux-modules-extra-VERSION.",
+)
 OPTIONS = Rule(
     id="kernel/options-missing",
     severity=Severity.WARNING,
@@ -97,6 +105,7 @@ RULES = (
     UNREADABLE,
     NO_INITRD,
     COMPRESSION_UNKNOWN,
+    NO_WATCHDOG,
     OPTIONS,
     DOM0_UNKNOWN,
     NOT_BOOTED,
@@ -135,6 +144,19 @@ def adds_xen_kernel(facts: Facts) -> bool:
     """Whether the plan installs a kernel for Xen alone."""
     p = facts.packages
     return p.xen_kernel is not None and p.xen_kernel.name in {c.name for c in p.new}
+
+
+def next_dom0_kernel(facts: Facts, config: Config) -> Kernel | None:
+    """The kernel that dom0 would get, as the menu orders them; None when it is not here yet or not known."""
+    if adds_xen_kernel(facts) if config.xen_kernel else adds_kernel(facts):
+        return None
+    series = facts.packages.xen_series
+    fit = {
+        k.version: k
+        for k in dom0_kernels(facts)
+        if k.xen_only is config.xen_kernel and readable(k, series) is Answer.YES
+    }
+    return fit[newest_first(tuple(fit))[0]] if fit else None
 
 
 def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -205,6 +227,12 @@ def check_kernel_options(facts: Facts, config: Config) -> Iterator[Finding]:
     unknown = [k.version for k in facts.kernels if k.dom0 is Answer.UNKNOWN]
     if unknown:
         yield DOM0_UNKNOWN.found(f"There is no readable configuration of {words(unknown)}.")
+
+
+def check_watchdog(facts: Facts, config: Config) -> Iterator[Finding]:
+    kernel = next_dom0_kernel(facts, config)
+    if kernel is not None and kernel.watchdog is Answer.NO:
+        yield NO_WATCHDOG.found(f"dom0 would get {kernel.version}, and there is no xen_wdt for it.")
 
 
 def check_native_kernel(facts: Facts, config: Config) -> Iterator[Finding]:

@@ -6,23 +6,23 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from xenable.boot.deadman import MODULES, watchdog_files
 from xenable.boot.pairs import HEAD, INITRDS, XEN_ONLY, kernel_compression
 from xenable.facts.dpkg import owner
-from xenable.facts.files import line, part
+from xenable.facts.files import content, line, part
 from xenable.facts.initrd import unpacked_bytes
 from xenable.host import Host
 from xenable.machine import Answer, Kernel
 
 BOOT = "/boot"
-MODULES = "/lib/modules"
 
 NEEDED_OPTIONS = (
     *("CONFIG_XEN_PV", "CONFIG_XEN_BACKEND", "CONFIG_XEN_BLKDEV_BACKEND", "CONFIG_XEN_NETDEV_BACKEND"),
     *("CONFIG_XEN_PRIVCMD", "CONFIG_XENFS", "CONFIG_XEN_DEV_EVTCHN", "CONFIG_XEN_GNTDEV"),
-    *("CONFIG_XEN_GRANT_DEV_ALLOC", "CONFIG_XEN_SYS_HYPERVISOR", "CONFIG_HVC_XEN", "CONFIG_XEN_WDT"),
+    *("CONFIG_XEN_GRANT_DEV_ALLOC", "CONFIG_XEN_SYS_HYPERVISOR", "CONFIG_HVC_XEN"),
 )
-"""Beside CONFIG_XEN_DOM0: paravirtual dom0, its console, guests' disks and networks, the toolstack's
-devices, and the watchdog that ends a trial boot."""
+"""Beside CONFIG_XEN_DOM0: paravirtual dom0, its console, guests' disks and networks, and the toolstack's
+devices. The watchdog is a fact of its own: its module may be in another package than the kernel."""
 
 NO_IMAGE = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmsave")
 """Endings of names in /boot that are no kernel's own."""
@@ -78,7 +78,17 @@ def _kernel(host: Host, image: str, running: str) -> Kernel:
         running=version == running,
         flavour=flavour(version),
         xen_only=name.startswith(XEN_ONLY),
+        watchdog=_watchdog(host, version),
     )
+
+
+def _watchdog(host: Host, version: str) -> Answer:
+    files = watchdog_files(host, version)
+    if files is not None:
+        return Answer.of(all(host.exists(file) for file in files))
+    lists = (f"{MODULES}/{version}/modules.{name}" for name in ("dep", "builtin"))
+    hidden = any(host.exists(path) and content(host, path) is None for path in lists)
+    return Answer.of(None if hidden else False)
 
 
 def _package(host: Host, image: str, version: str) -> str:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from xenable.boot.deadman import MODULES
 from xenable.boot.pairs import XEN_ONLY, newest_first
 from xenable.facts.dpkg import owner
 from xenable.facts.files import line
-from xenable.facts.kernels import BOOT, MODULES, NO_IMAGE, read_options
+from xenable.facts.kernels import BOOT, NO_IMAGE, read_options
 from xenable.host import Host
 from xenable.machine import Answer
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests.factory import CLOUD_KERNEL, KERNEL, make_facts
-from tests.unit.checks.cases.common import ids_of
+from tests.unit.checks.cases.common import WITH_KERNEL, WITH_LEAN, XEN_KERNEL, ids_of
 from xenable.checks.kernels import dom0_kernels, readable
+from xenable.config import KernelChoice
 from xenable.machine import Answer
 
 
@@ -33,6 +34,22 @@ def test_readable(compression: str, series: str, expected: Answer) -> None:
 def test_dom0_kernels_leave_out_what_can_not_boot() -> None:
     bare = replace(KERNEL, version="bare", initrd="")
     assert dom0_kernels(make_facts(kernels=(CLOUD_KERNEL, bare, KERNEL))) == (KERNEL,)
+
+
+def test_the_watchdog_of_another_kernel_is_not_asked_for() -> None:
+    """Of what is not installed yet nothing is known, and the menu's first kernel is the one that counts."""
+    without = replace(KERNEL, watchdog=Answer.NO)
+    older = replace(without, version="6.12.99+deb13-amd64", running=False)
+    for kernels in (
+        (replace(KERNEL, watchdog=Answer.UNKNOWN),),
+        (older, KERNEL),
+        (KERNEL, replace(XEN_KERNEL, watchdog=Answer.NO)),
+        (replace(CLOUD_KERNEL, watchdog=Answer.NO),),
+    ):
+        facts = make_facts(kernels=kernels, packages=WITH_KERNEL)
+        assert "kernel/no-watchdog" not in ids_of(facts)
+    lean = make_facts(kernels=(without,), packages=WITH_LEAN)
+    assert "kernel/no-watchdog" not in ids_of(lean, kernel=KernelChoice.XEN)
 
 
 def test_another_native_kernel_is_a_choice_of_the_administrator() -> None:

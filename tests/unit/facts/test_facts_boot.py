@@ -167,7 +167,7 @@ def test_kernels(tmp_path: Path) -> None:
         {
             "/boot/vmlinuz-6.1.0-9-amd64": bzimage(gzip.compress(b"x")),
             "/boot/vmlinuz-6.1.0-9-amd64.dpkg-tmp": "",
-            "/boot/config-6.1.0-9-amd64": "CONFIG_XEN_DOM0=y\nCONFIG_XEN_PV=y\n# CONFIG_XEN_WDT is not set",
+            "/boot/config-6.1.0-9-amd64": "CONFIG_XEN_DOM0=y\nCONFIG_XEN_PV=y\n# CONFIG_XENFS is not set",
             "/boot/initrd.img-6.1.0-9-amd64": gzip.compress(bytes(3 * 2**20 + 1)),
             "/boot/vmlinuz-6.12-cloud-amd64": "",
             "/boot/config-6.12-cloud-amd64": "# CONFIG_XEN_DOM0 is not set\nCONFIG_X=m\n",
@@ -179,9 +179,28 @@ def test_kernels(tmp_path: Path) -> None:
     generic, cloud, own = probe_kernels(host)
     assert generic.package == "linux-image-6.1.0-9-amd64"
     assert (generic.dom0, generic.running, generic.initrd_unpacked) == (Answer.YES, True, 4)
-    assert "CONFIG_XEN_WDT" in generic.missing_options and "CONFIG_XEN_PV" not in generic.missing_options
+    assert "CONFIG_XENFS" in generic.missing_options and "CONFIG_XEN_PV" not in generic.missing_options
     assert (cloud.dom0, cloud.flavour, cloud.initrd, cloud.running) == (Answer.NO, "cloud-amd64", "", False)
     assert (own.dom0, own.missing_options, own.package) == (Answer.UNKNOWN, (), "")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, Answer.NO),
+        ({"modules.dep": "kernel/xen_wdt.ko.zst:\n", "kernel/xen_wdt.ko.zst": ""}, Answer.YES),
+        ({"modules.dep": "kernel/xen_wdt.ko: kernel/a.ko\n", "kernel/xen_wdt.ko": ""}, Answer.NO),
+        ({"modules.dep": "kernel/a.ko:\n", "modules.builtin": "kernel/b.ko\n"}, Answer.NO),
+        ({"modules.builtin": "kernel/drivers/watchdog/xen_wdt.ko\n"}, Answer.YES),
+        # Not a file that can be read.
+        ({"modules.dep/folder": ""}, Answer.UNKNOWN),
+    ],
+)
+def test_watchdog_of_a_kernel(tmp_path: Path, files: dict[str, str], expected: Answer) -> None:
+    there = {f"/lib/modules/6.1-own/{name}": text for name, text in files.items()}
+    host = make_tree(tmp_path, {"/boot/vmlinuz-6.1-own": "", **there})
+    (kernel,) = probe_kernels(host)
+    assert kernel.watchdog is expected
 
 
 @pytest.mark.parametrize(

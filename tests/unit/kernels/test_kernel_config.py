@@ -120,7 +120,9 @@ def test_every_line_of_a_fragment_is_understood_and_there_once(path: Path) -> No
 def test_a_flavour_asks_for_all_that_a_dom0_needs(name: str, series: tuple[int, int]) -> None:
     chosen = flavour(name)
     asked = merge({file: for_series(text, series) for file, text in chosen.fragments.items()})
-    assert all(asked.get(option) in ("y", "m") for option in (*NEEDED_OPTIONS, "CONFIG_XEN_DOM0"))
+    assert all(
+        asked.get(option) in ("y", "m") for option in (*NEEDED_OPTIONS, "CONFIG_XEN_DOM0", "CONFIG_XEN_WDT")
+    )
     assert asked["CONFIG_KERNEL_GZIP"] == "y" and asked["CONFIG_DEBUG_INFO_NONE"] == "y"
     assert all(len(line) < 80 for line in chosen.about.splitlines())
     if chosen.base is Base.NOTHING:

@@ -61,6 +61,20 @@ CASES: tuple[Case, ...] = (
         "xenable revert",
     ),
     (
+        "kernel/no-watchdog",
+        {"kernels": (replace(KERNEL, watchdog=Answer.NO),)},
+        {},
+        "dom0 would get 6.12.107+deb13-amd64, and there is no xen_wdt",
+        "linux-modules-extra",
+    ),
+    (
+        "kernel/no-watchdog",
+        {"kernels": (KERNEL, replace(XEN_KERNEL, watchdog=Answer.NO))},
+        {"kernel": KernelChoice.XEN},
+        "dom0 would get 6.12.107-1-xen-lean",
+        "",
+    ),
+    (
         "kernel/options-missing",
         {"kernels": (replace(KERNEL, missing_options=("XEN_BLKDEV_BACKEND", "XEN_GNTDEV")),)},
         {},
