@@ -142,6 +142,15 @@ class MenuEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GrubSetting:
+    """A variable of /etc/default/grub and grub.d."""
+
+    name: str
+    value: str | None
+    """None where only a shell could tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Menu:
     """The generated /boot/grub/grub.cfg, as GRUB would show it."""
 
@@ -153,6 +162,8 @@ class Menu:
     next_entry: str
     stale: Answer = Answer.UNKNOWN
     """Whether a setting or a generator was changed after grub.cfg was made."""
+    command_lines: tuple[GrubSetting, ...] = ()
+    """The settings, those that are made, of which the words for Xen and for dom0's kernel are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,12 @@ from xenable.boot.script import split_words
 from xenable.errors import XenableError
 from xenable.host import Host
 
+COMMAND_LINES = (
+    *("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT", "GRUB_CMDLINE_XEN", "GRUB_CMDLINE_XEN_DEFAULT"),
+    *("GRUB_CMDLINE_LINUX_XEN_REPLACE", "GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT"),
+)
+"""The variables with words, of those that command_lines looks at."""
+
 _YES = ("y", "yes", "true")
 
 

@@ -67,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
     firmware.check_secure_boot,
     boot_loader.check_boot_loader,
     boot_loader.check_menu,
+    boot_loader.check_command_line,
     kernels.check_kernels,
     kernels.check_watchdog,
     kernels.check_kernel_options,

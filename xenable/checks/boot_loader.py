@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from xenable.boot.inputs import command_lines
 from xenable.checks.base import Rule, are, words
 from xenable.checks.kernels import adds_kernel
 from xenable.config import Config
+from xenable.errors import XenableError
 from xenable.machine import Answer, Facts, FirmwareKind, LoaderKind, Menu, MenuEntry
 from xenable.model import Finding, Severity
 
@@ -74,6 +76,14 @@ PENDING = Rule(
     remedy="If it is not wanted: `grub-editenv - unset next_entry`.",
 )
 
+COMMAND_LINE = Rule(
+    id="boot/command-line",
+    severity=Severity.BLOCKER,
+    title="The command line in GRUB's settings can't be used for Xen",
+    why="The menu would have no entry with Xen and a kernel, and so there would be nothing to try.",
+    remedy="Look at GRUB_CMDLINE_LINUX, GRUB_CMDLINE_XEN and their like in /etc/default/grub and "
+    "/etc/default/grub.d, then run `update-grub`.",
+)
 DEFAULT_MOVES = Rule(
     id="boot/default-moves",
     severity=Severity.BLOCKER,
@@ -98,6 +108,7 @@ RULES = (
     DEFAULT_NOTHING,
     DEFAULT_XEN,
     DEFAULT_MOVES,
+    COMMAND_LINE,
     LOADER_UNKNOWN,
     PENDING,
     STALE,
@@ -149,6 +160,19 @@ def check_menu(facts: Facts, config: Config) -> Iterator[Finding]:
                 "A file of /etc/default/grub* or /etc/grub.d was changed after grub.cfg was made."
             )
         yield from _check_default(facts)
+
+
+def check_command_line(facts: Facts, config: Config) -> Iterator[Finding]:
+    values = {setting.name: setting.value for setting in facts.menu.command_lines}
+    for name in ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"):
+        replacement = name.replace("LINUX", "LINUX_XEN_REPLACE")
+        if values.get(replacement, "") is None:
+            # Whether this one counts is not known then.
+            values[name] = None
+    try:
+        command_lines({name: value for name, value in values.items() if value is not None})
+    except XenableError as e:
+        yield COMMAND_LINE.found(f"{e.message[0].upper()}{e.message[1:]}.")
 
 
 def _check_default(facts: Facts) -> Iterator[Finding]:

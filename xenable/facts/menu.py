@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 
+from xenable.boot.inputs import COMMAND_LINES
 from xenable.facts.files import modified
 from xenable.facts.grub_script import Block, Word, parse_grub_script
 from xenable.host import Host
-from xenable.machine import Answer, Menu, MenuEntry
+from xenable.machine import Answer, GrubSetting, Menu, MenuEntry
 
 CONFIG = "/boot/grub/grub.cfg"
 ENVIRONMENT_BLOCK = "/boot/grub/grubenv"
@@ -38,6 +39,9 @@ def probe_menu(host: Host) -> Menu:
         saved_entry=variables.get("saved_entry", ""),
         next_entry=variables.get("next_entry", ""),
         stale=_stale(host),
+        command_lines=tuple(
+            GrubSetting(name=name, value=settings[name]) for name in COMMAND_LINES if name in settings
+        ),
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.factory import ENTRIES, HEALTHY, SUBMENU, make_config, make_facts
-from tests.unit.checks.cases.common import ADDS_KERNEL
+from tests.unit.checks.cases.common import ADDS_KERNEL, ids_of
 from xenable.checks import run_checks
 from xenable.checks.boot_loader import default_entries
+from xenable.machine import GrubSetting
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,19 @@ def test_an_entry_before_those_of_linux_is_not_taken_for_one() -> None:
 def test_default_entry_with_a_greater_sign() -> None:
     entry = replace(ENTRIES[0], titles="a >> b")
     assert default_entries(replace(HEALTHY.menu, entries=(entry,)), "a >> b") == (entry,)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"GRUB_CMDLINE_LINUX": 'quiet "a=b c"', "GRUB_CMDLINE_XEN": "dom0_mem=1G reboot=t"},
+        # Words that others take the place of, and words that only a shell knows.
+        {"GRUB_CMDLINE_LINUX": "a=$b", "GRUB_CMDLINE_LINUX_XEN_REPLACE": "a=b"},
+        {"GRUB_CMDLINE_LINUX": "a=$b", "GRUB_CMDLINE_LINUX_XEN_REPLACE": None},
+        {"GRUB_CMDLINE_LINUX_DEFAULT": "a=$b", "GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT": None},
+        {"GRUB_CMDLINE_XEN_DEFAULT": None},
+    ],
+)
+def test_command_lines_that_will_do(settings: dict[str, str | None]) -> None:
+    lines = tuple(GrubSetting(name=name, value=value) for name, value in settings.items())
+    assert "boot/command-line" not in ids_of(make_facts(menu={"command_lines": lines}))

@@ -109,6 +109,22 @@ def test_a_default_that_only_a_shell_knows_is_read_from_the_generated_menu(tmp_p
     assert probe_menu(host).grub_default == 'Debian "x" entry'
 
 
+def test_settings_with_words_for_xen_and_dom0(tmp_path: Path) -> None:
+    host = make_tree(
+        tmp_path,
+        {
+            "/etc/default/grub": "GRUB_CMDLINE_LINUX=quiet\nGRUB_CMDLINE_XEN='noreboot'\nGRUB_TIMEOUT=1\n",
+            "/etc/default/grub.d/a.cfg": 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX net=\\$card"\n'
+            'GRUB_CMDLINE_LINUX_DEFAULT="$(cat /proc/cmdline)"\n',
+        },
+    )
+    assert {setting.name: setting.value for setting in probe_menu(host).command_lines} == {
+        "GRUB_CMDLINE_LINUX": "quiet net=$card",
+        "GRUB_CMDLINE_LINUX_DEFAULT": None,
+        "GRUB_CMDLINE_XEN": "noreboot",
+    }
+
+
 def test_a_machine_without_a_menu(tmp_path: Path) -> None:
     menu = probe_menu(make_tree(tmp_path, {}))
     assert (menu.readable, menu.entries, menu.grub_default) == (False, (), "0")

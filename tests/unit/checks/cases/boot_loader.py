@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.factory import CLOUD_KERNEL, ENTRIES, SUBMENU
 from tests.unit.checks.cases.common import ADDS_KERNEL, XEN_ENTRY, Case
-from xenable.machine import Answer, FirmwareKind, LoaderKind
+from xenable.machine import Answer, FirmwareKind, GrubSetting, LoaderKind
+
+
+def command_line(name: str, value: str) -> dict[str, Any]:
+    return {"menu": {"command_lines": (GrubSetting(name=name, value=value),)}}
+
 
 CASES: tuple[Case, ...] = (
     (
@@ -127,6 +133,27 @@ CASES: tuple[Case, ...] = (
         {},
         "GRUB_DEFAULT is '0'",
         "to the id of an entry",
+    ),
+    (
+        "boot/command-line",
+        command_line("GRUB_CMDLINE_LINUX", "quiet net=$card"),
+        {},
+        "Cannot use 'quiet net=$card' in the boot menu: GRUB would take what follows $ as a variable.",
+        "GRUB_CMDLINE_LINUX",
+    ),
+    (
+        "boot/command-line",
+        command_line("GRUB_CMDLINE_LINUX_DEFAULT", """'dyndbg="file a.c"'"""),
+        {},
+        "on dom0's command line: GRUB would hand it over changed.",
+        "update-grub",
+    ),
+    (
+        "boot/command-line",
+        command_line("GRUB_CMDLINE_XEN", "noreboot=true"),
+        {},
+        "Cannot use noreboot=true for Xen: after a panic it would stand still for ever.",
+        "GRUB_CMDLINE_XEN",
     ),
     (
         "boot/menu-stale",
