@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.factory import HEALTHY, make_config
+from xenable.checks.boot_loader import check_menu
 from xenable.errors import XenableError
+from xenable.facts.menu import probe_menu
 from xenable.host import STATE, Host
+from xenable.model import Severity
 from xenable.steps.menu import MADE, MENU, Menu, RefreshMenu
 
 from .kinds import ENTRY, GENERATOR
@@ -72,6 +77,30 @@ def test_a_menu_that_is_not_right_is_not_put_in_place(text: str, words: str) -> 
         assert words in caught.value.message
         assert MENU.read_bytes() == before
         assert not [name for name in HOST.names(STATE) if name.startswith(MADE.name)]
+
+    inside(work)
+
+
+def test_a_menu_that_the_step_would_refuse_is_found_beforehand() -> None:
+    def stops() -> list[str]:
+        facts = dataclasses.replace(HEALTHY, menu=probe_menu(HOST))
+        found = check_menu(facts, make_config())
+        return [finding.id for finding in found if finding.severity is Severity.BLOCKER]
+
+    def work() -> None:
+        boot_menu()
+        assert stops() == []
+        Path("/etc/default/grub").write_text('GRUB_CMDLINE_LINUX="quiet"\n')
+        assert stops() == ["boot/menu-stale"]
+        generator()
+        with pytest.raises(XenableError, match="native entries"):
+            STEP.do(HOST, STEP.save(HOST), tell)
+        GENERATOR.unlink()
+        # The remedy.
+        command("update-grub")
+        assert stops() == []
+        generator()
+        STEP.do(HOST, STEP.save(HOST), tell)
 
     inside(work)
 

@@ -93,10 +93,10 @@ DEFAULT_MOVES = Rule(
 )
 STALE = Rule(
     id="boot/menu-stale",
-    severity=Severity.WARNING,
+    severity=Severity.BLOCKER,
     title="GRUB's menu is older than its settings",
-    why="The conversion makes the menu anew, so what was changed since comes into effect with it, "
-    "also for the native system.",
+    why="The conversion makes the menu anew and leaves the native entries as they are: if they came out "
+    "different, it would stop with the packages installed already.",
     remedy="Run `sudo update-grub`, look at the menu, and reboot once, so that you know it works.",
 )
 
@@ -109,9 +109,9 @@ RULES = (
     DEFAULT_XEN,
     DEFAULT_MOVES,
     COMMAND_LINE,
+    STALE,
     LOADER_UNKNOWN,
     PENDING,
-    STALE,
 )
 
 PLATFORM = {FirmwareKind.BIOS: "i386-pc", FirmwareKind.UEFI: "x86_64-efi"}

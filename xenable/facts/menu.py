@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from xenable.boot.inputs import COMMAND_LINES
 from xenable.facts.files import modified
@@ -62,7 +63,9 @@ def _stale(host: Host) -> Answer:
     settings = (f"{SETTINGS_FOLDER}/{name}" for name in host.names(SETTINGS_FOLDER) if name.endswith(".cfg"))
     generators = (f"{GENERATORS}/{name}" for name in host.names(GENERATORS))
     times = (modified(host, path) for path in (SETTINGS, *settings, *generators))
-    return Answer.of(any(time is not None and time > made for time in times))
+    # From the future is what was written while the clock was wrong: no update-grub could make that good.
+    now = time.time()
+    return Answer.of(any(changed is not None and made < changed <= now for changed in times))
 
 
 def parse_grubenv(text: str) -> dict[str, str]:

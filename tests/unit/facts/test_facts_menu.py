@@ -208,5 +208,8 @@ def test_a_menu_older_than_its_settings(tmp_path: Path, changed: str, stale: Ans
         os.utime(host.path(path), (50, 150 if path == changed else 50))
     os.utime(host.path("/boot/grub/grub.cfg"), (100, 100))
     assert probe_menu(host).stale is stale
+    for path in inputs:
+        os.utime(host.path(path), (2**33, 2**33))
+    assert probe_menu(host).stale is Answer.NO
     host.path("/boot/grub/grub.cfg").unlink()
     assert probe_menu(host).stale is Answer.UNKNOWN
