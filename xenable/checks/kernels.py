@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xenable.boot.pairs import UNPACKED_SINCE, can_unpack, newest_first, parse_series
+from xenable.boot.pairs import can_unpack, newest_first, parse_series
 from xenable.checks.base import Rule, are, words
 from xenable.config import Config
 from xenable.machine import Answer, Facts, Kernel
@@ -35,9 +35,9 @@ NO_INITRD = Rule(
 )
 COMPRESSION_UNKNOWN = Rule(
     id="kernel/compression-unknown",
-    severity=Severity.OVERRIDABLE,
+    severity=Severity.BLOCKER,
     title="It is not known how the kernel is compressed",
-    why="Xen may not be able to unpack it. The trial would then fall back to the native system.",
+    why="Xen may not be able to unpack it, so it is not put into the menu.",
     remedy="Install the distribution's own kernel.",
 )
 OTHER_KERNEL = Rule(
@@ -116,12 +116,15 @@ RULES = (
 )
 
 
+OLDEST_XEN = (4, 17)
+"""Of the distributions that are supported: as which a series that is not known is judged."""
+
+
 def readable(kernel: Kernel, series: str) -> Answer:
     """Whether Xen of that series (4.20) unpacks the kernel."""
-    parsed = parse_series(series)
-    if not kernel.compression or (parsed is None and kernel.compression in UNPACKED_SINCE):
+    if not kernel.compression:
         return Answer.UNKNOWN
-    return Answer.of(can_unpack(parsed, kernel.compression))
+    return Answer.of(can_unpack(parse_series(series) or OLDEST_XEN, kernel.compression))
 
 
 def dom0_kernels(facts: Facts) -> tuple[Kernel, ...]:

@@ -14,9 +14,10 @@ from xenable.network.effective import Mode
 
 UNKNOWN = Rule(
     id="network/unknown",
-    severity=Severity.OVERRIDABLE,
+    severity=Severity.BLOCKER,
     title="The network is not known",
-    why="The trial passes only if the network of before is back, which can't be compared then.",
+    why="The trial passes only if the network of before is back. Without something to compare with it is "
+    "not armed.",
     remedy="Look whether `ip address` and `ip route` work here.",
 )
 # A blocker, not overridable: with two routes to one address, the machine's own way out may end at a guest.

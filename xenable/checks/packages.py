@@ -40,10 +40,11 @@ NO_XEN = Rule(
 )
 REMOVALS = Rule(
     id="packages/removals",
-    severity=Severity.OVERRIDABLE,
+    severity=Severity.BLOCKER,
     title="Installing Xen removes packages",
-    why="`xenable revert` would not bring them back.",
-    remedy="Look with `apt-get -s install xen-system-amd64` why they are in the way.",
+    why="`xenable revert` would not bring them back, so nothing is removed for Xen.",
+    remedy="Look with `apt-get -s install xen-system-amd64` why they are in the way. "
+    "Remove them yourself if you can do without them.",
 )
 UPGRADES = Rule(
     id="packages/upgrades",
@@ -70,7 +71,7 @@ SERIES_UNKNOWN = Rule(
     id="packages/xen-series-unknown",
     severity=Severity.WARNING,
     title="The version of Xen that would be installed is not known",
-    why="Whether it can read the kernel was judged as for Xen 4.17.",
+    why="Whether it can read the kernel is judged as for Xen 4.17.",
     remedy="Look with `apt-cache policy xen-system-amd64`.",
 )
 XEN_INSTALLED = Rule(

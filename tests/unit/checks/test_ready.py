@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.factory import make_config, make_facts
+from tests.factory import KERNEL, make_config, make_facts
 from xenable.checks import RULES, ready, run_checks
 from xenable.checks.__main__ import reference
 from xenable.errors import XenableError
@@ -68,6 +70,33 @@ def test_overrides_that_make_no_sense(id: str, message: str, hint: str) -> None:
     with pytest.raises(XenableError, match=f"cannot override '{id}': {message}") as e:
         ready((), frozenset({id}))
     assert hint in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("id", "changes"),
+    [
+        # InstallPackages removes nothing.
+        ("packages/removals", {"packages": {"removed": ("qemu-system-x86",)}}),
+        # The menu lists no such kernel.
+        ("kernel/compression-unknown", {"kernels": (replace(KERNEL, compression=""),)}),
+        # Arm has nothing to compare the trial with.
+        ("network/unknown", {"network": {"known": False}}),
+        # RefreshMenu demands the native entries of before.
+        ("boot/menu-stale", {"menu": {"stale": Answer.YES}}),
+    ],
+)
+def test_what_a_step_refuses_anyway_can_not_be_overridden(id: str, changes: dict[str, Any]) -> None:
+    findings = run_checks(make_facts(**changes), make_config())
+    assert id in {f.id for f in findings} and not ready(findings)
+    with pytest.raises(XenableError, match="it is a blocker"):
+        ready(findings, frozenset({id}))
+
+
+def test_a_series_of_xen_that_is_not_known_stops_nothing() -> None:
+    """It is judged as the oldest one of the distributions that are supported."""
+    zstd = (replace(KERNEL, compression="zstd"),)
+    findings = run_checks(make_facts(kernels=zstd, packages={"xen_series": ""}), make_config())
+    assert [f.id for f in findings] == ["packages/xen-series-unknown", "memory/dom0"] and ready(findings)
 
 
 def test_reference_is_up_to_date() -> None:
