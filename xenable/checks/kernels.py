@@ -72,7 +72,7 @@ XEN_KERNEL_ADDED = Rule(
 NOT_BOOTED = Rule(
     id="kernel/not-booted",
     severity=Severity.OVERRIDABLE,
-    title="The native system's next kernel has never run here",
+    title="The native system's next kernel is not the one that runs",
     why="It is what a trial that fails falls back to, and nobody knows yet whether it comes up.",
     remedy="Reboot, see that the machine answers, and run the command again.",
 )
@@ -196,12 +196,9 @@ def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
         yield COMPRESSION_UNKNOWN.found(
             f"{words([k.image for k in usable])} {are(usable)} compressed in a way that was not recognised."
         )
-    if not any(k.running for k in usable):
-        running = next((k.version for k in facts.kernels if k.running), "")
-        yield OTHER_KERNEL.found(
-            f"Running is {running or 'a kernel that is not in /boot'}; "
-            f"dom0 can be {words([k.version for k in usable])}."
-        )
+    running = next((k.version for k in facts.kernels if k.running), "")
+    if running and not any(k.running for k in usable):
+        yield OTHER_KERNEL.found(f"Running is {running}; dom0 can be {words([k.version for k in usable])}.")
 
 
 def _check_xen_kernel(facts: Facts) -> Iterator[Finding]:
@@ -240,13 +237,23 @@ def check_watchdog(facts: Facts, config: Config) -> Iterator[Finding]:
 
 def check_native_kernel(facts: Facts, config: Config) -> Iterator[Finding]:
     """Whether the kernel that GRUB takes by default is the one that runs: apt may have brought another."""
-    native = [k for k in facts.kernels if not k.xen_only]
-    running = next((k.version for k in native if k.running), "")
-    # Another default is the administrator's choice, and so is the machine's next kernel.
-    if not running or facts.menu.grub_default != "0" or facts.conversion.state != "none":
+    native = [k.version for k in facts.kernels if not k.xen_only]
+    if not native or facts.conversion.state != "none":
         return
-    newest = newest_first([k.version for k in native])[0]
-    if newest != running:
+    running = next((k.version for k in facts.kernels if k.running), "")
+    if not running:
+        yield NOT_BOOTED.found(
+            f"What runs now is no kernel in /boot; there {are(native)} {words(native)}.",
+            "Reboot into one of them, see that the machine answers, and run the command again. If what runs "
+            "then is no kernel in /boot either, it does not come from this menu, and neither would Xen.",
+        )
+        return
+    default = facts.menu.grub_default or "0"
+    if default == "saved":
+        default = facts.menu.saved_entry or "0"
+    newest = newest_first(native)[0]
+    # Another default is the administrator's choice, and so is the machine's next kernel.
+    if default == "0" and newest != running:
         yield NOT_BOOTED.found(f"Running is {running}, and the next start is of {newest}.")
 
 

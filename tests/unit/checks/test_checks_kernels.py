@@ -55,9 +55,22 @@ def test_the_watchdog_of_another_kernel_is_not_asked_for() -> None:
 def test_another_native_kernel_is_a_choice_of_the_administrator() -> None:
     newer = replace(KERNEL, version="6.12.118+deb13-amd64", running=False)
     for changes in (
-        {"kernels": (newer, KERNEL), "menu": {"grub_default": "saved"}},
+        {"kernels": (newer, KERNEL), "menu": {"grub_default": "saved", "saved_entry": "1>0"}},
         {"kernels": (newer, KERNEL), "conversion": {"state": "applied"}},
         {"kernels": (replace(newer, xen_only=True), KERNEL)},
-        {"kernels": (newer, replace(KERNEL, running=False))},
+        {"kernels": (replace(XEN_KERNEL, running=True),), "packages": WITH_LEAN},
     ):
         assert "kernel/not-booted" not in ids_of(make_facts(**changes))
+
+
+@pytest.mark.parametrize("menu", [{}, {"grub_default": ""}, {"grub_default": "saved", "saved_entry": ""}])
+def test_the_first_entry_is_the_default_where_none_is_named(menu: dict[str, str]) -> None:
+    newer = replace(KERNEL, version="6.12.118+deb13-amd64", running=False)
+    assert "kernel/not-booted" in ids_of(make_facts(kernels=(newer, KERNEL), menu=menu))
+
+
+@pytest.mark.parametrize("default", ["0", "saved", "gnulinux-simple-6e0b"])
+def test_a_running_kernel_that_is_not_in_boot(default: str) -> None:
+    """The provider's own, one of kexec, or one whose files are gone: no default is known to have run."""
+    gone = make_facts(kernels=(replace(KERNEL, running=False),), menu={"grub_default": default})
+    assert ids_of(gone) == {"kernel/not-booted", "memory/dom0"}

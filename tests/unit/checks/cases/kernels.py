@@ -116,4 +116,11 @@ CASES: tuple[Case, ...] = (
         "Running is 6.12.107+deb13-amd64, and the next start is of 6.12.118+deb13-amd64.",
         "Reboot",
     ),
+    (
+        "kernel/not-booted",
+        {"kernels": (replace(KERNEL, running=False),)},
+        {},
+        "What runs now is no kernel in /boot; there is 6.12.107+deb13-amd64.",
+        "neither would Xen",
+    ),
 )
