@@ -121,6 +121,14 @@ class Host:
         except OSError:
             return default
 
+    def forbidden(self, path: StrPath) -> bool:
+        """Whether rights are lacking to read a file, or to see whether there is one."""
+        try:
+            with self.path(path).open("rb"):
+                return False
+        except OSError as e:
+            return isinstance(e, PermissionError)
+
     def same_content(self, one: StrPath, other: StrPath) -> bool:
         """Whether two files have the same bytes: at once where they are one file with two names."""
         try:

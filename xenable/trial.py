@@ -8,12 +8,17 @@ how far), trial.json (the gate in dom0: what it waited for) and the journal (wha
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from xenable import health, journal, watchdog
-from xenable.boot.environment import Environment, environment_folder, read_environment, write_environment
+from xenable.boot.environment import (
+    Environment,
+    block_hidden,
+    environment_folder,
+    read_environment,
+    write_environment,
+)
 from xenable.boot.slots import SLOTS, newest_pair_differs, read_manifest, slot_folder, verify_slot
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
@@ -59,7 +64,10 @@ def running_xen(host: Host) -> bool:
 
 
 def status(host: Host) -> TrialStatus:
-    """The state of this machine, in one of the five words, with the reason and what the next reset boots."""
+    """The state of this machine, in one of the five words, with the reason and what the next reset boots.
+
+    Errors: XenableError where only root can see what GRUB noted: it may be any of the five.
+    """
     xen = running_xen(host)
     env = environment(host)
     try:
@@ -69,8 +77,12 @@ def status(host: Host) -> TrialStatus:
         records = ()
         half = f"{e.message}; {e.hint}"
     if env is None:
-        if records and os.geteuid() != 0:
-            half = half or "GRUB's environment block can't be seen without root rights: sudo xenable status"
+        if (records or half) and block_hidden(host):
+            raise XenableError(
+                "cannot tell the state of this machine: GRUB's environment block can't be read without root "
+                "rights",
+                hint="sudo xenable status",
+            )
         reason = half or _untouched(host, xen)
         return _answer(host, Status.NATIVE, reason, xen, env)
     trial = read_trial(host)

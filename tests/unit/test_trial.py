@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from xenable import trial, watchdog
 from xenable.boot.environment import Environment, read_environment, write_environment
-from xenable.errors import XenableError
+from xenable.errors import Exit, XenableError
 from xenable.health import Before
 from xenable.host import Host
 from xenable.journal import Record, write_state
@@ -109,6 +111,36 @@ def test_a_damaged_journal_is_said_and_not_a_traceback(host: Host) -> None:
     host.make_folder("/var/lib/xenable")
     host.write("/var/lib/xenable/journal.jsonl", b"{not json\n")
     assert "line 1 is damaged" in trial.status(host).reason
+
+
+AsNobody = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.mark.parametrize("hidden", ["folder", "file"])
+def test_a_block_that_only_root_may_read_is_no_native_system(
+    host: Host, as_nobody: AsNobody, hidden: str
+) -> None:
+    """An ESP that is mounted with umask=0077, or with fmask=0177 alone."""
+    folder = "/boot/efi/EFI/xenable"
+    host.make_folder(folder)
+    write_environment(host, folder, Environment(default="a"))
+    if hidden == "folder":
+        host.path("/boot/efi").chmod(0o700 if os.geteuid() == 0 else 0)
+    else:
+        host.path(f"{folder}/xenable.env").chmod(0o600 if os.geteuid() == 0 else 0)
+    with as_nobody():
+        assert trial.status(host).reason == "Xenable has changed nothing here"
+    host.make_folder("/var/lib/xenable")
+    one = Record(number=1, kind="write-file", fields={}, state=EntryState.PLANNED)
+    for state in (EntryState.PLANNED, EntryState.DOING, EntryState.DONE):
+        write_state(host, one, state, {})
+    with as_nobody(), pytest.raises(XenableError, match="without root rights") as caught:
+        trial.status(host)
+    assert (caught.value.hint, caught.value.status) == ("sudo xenable status", Exit.FAILED)
+    host.path("/boot/efi").chmod(0o755)
+    host.path(f"{folder}/xenable.env").chmod(0o644)
+    with as_nobody():
+        assert trial.status(host).state is Status.CONFIRMED
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,11 @@ def environment_folder(host: Host) -> str:
     return next((folder for folder in FOLDERS if host.exists(environment_path(folder))), "")
 
 
+def block_hidden(host: Host) -> bool:
+    """Whether there may be a block that this process has no right to read, as on an ESP of root's alone."""
+    return any(host.forbidden(environment_path(folder)) for folder in FOLDERS)
+
+
 def environment_path(folder: StrPath) -> str:
     """Where the block is in a folder of the machine."""
     return f"{str(folder).rstrip('/')}/{FILE}"

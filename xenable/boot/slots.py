@@ -23,7 +23,7 @@ from xenable.boot.menu import SLOTS
 from xenable.boot.room import room_to_keep
 from xenable.boot.script import load_text
 from xenable.errors import XenableError
-from xenable.host import Host
+from xenable.host import Host, StrPath
 
 __all__ = [
     "SLOTS",
@@ -244,14 +244,15 @@ def remove_slots(host: Host) -> None:
 def newest_pair_differs(host: Host, slot: str) -> bool:
     """Whether the menu's first pair is another than the one in a slot: by name, by content, or by its words.
 
-    A security update often brings other bytes under the same name; they have not been tried.
+    A security update often brings other bytes under the same name; they have not been tried. What this
+    process may not read is not known to differ.
     """
     newest = next(iter(listed_pairs(host.text(MENU))), None)
     if newest is None:
         return False
     manifest = read_manifest(host, slot)
     if manifest is None:
-        return True
+        return not host.forbidden(slot_folder(slot) / "manifest.json")
     linux = dom0_arguments(newest.linux_words, serial_consoles(newest.linux_words), None)
     # A trial adds words of its own; none of the others may differ.
     frozen = manifest.dom0_arguments.split()
@@ -261,10 +262,16 @@ def newest_pair_differs(host: Host, slot: str) -> bool:
         or [word for word in frozen if not is_trial_word(word)] != " ".join(linux).split()
     ):
         return True
-    files = ((newest.xen, "xen"), (newest.kernel, "vmlinuz"))
-    if not all(host.same_content(path, slot_folder(slot) / name) for path, name in files):
-        return True
-    return not host.begins_with(slot_folder(slot) / "initrd", newest.initrd)
+    xen, kernel, initrd = (slot_folder(slot) / name for name in ("xen", "vmlinuz", "initrd"))
+    return (
+        (not host.same_content(newest.xen, xen) and _readable(host, newest.xen, xen))
+        or (not host.same_content(newest.kernel, kernel) and _readable(host, newest.kernel, kernel))
+        or (not host.begins_with(initrd, newest.initrd) and _readable(host, newest.initrd, initrd))
+    )
+
+
+def _readable(host: Host, *paths: StrPath) -> bool:
+    return not any(host.forbidden(path) for path in paths)
 
 
 def is_trial_word(word: str) -> bool:

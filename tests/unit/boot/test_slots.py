@@ -7,6 +7,8 @@ import lzma
 import os
 import subprocess
 import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ from xenable.boot.environment import Environment, write_environment
 from xenable.boot.inputs import gather
 from xenable.boot.menu import render
 from xenable.boot.room import RESERVE, room_to_keep
-from xenable.boot.slots import fill_slot, free_slot, verify_slot
+from xenable.boot.slots import fill_slot, free_slot, newest_pair_differs, verify_slot
 from xenable.errors import XenableError
 from xenable.host import Host
 
@@ -172,6 +174,29 @@ def test_no_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     free(2 * initrd + RESERVE)
     fill(host)
     assert verify_slot(host, "a") == ()
+
+
+def test_what_may_not_be_read_is_not_said_to_be_newer(
+    host: Host, as_nobody: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """The slot's initrd is root's alone, and Ubuntu's kernels are too."""
+    fill(host)
+    none = 0o600 if os.geteuid() == 0 else 0
+    kernel = host.path(f"/boot/vmlinuz-{KERNEL}")
+    for hidden in ("/boot/xenable/a/initrd", kernel.relative_to(host.root), "/boot/xenable/a/manifest.json"):
+        host.path(hidden).chmod(none)
+        with as_nobody():
+            assert not newest_pair_differs(host, "a")
+    # Another file by that name, as an upgrade brings it.
+    kernel.rename(kernel.with_name("kept"))
+    kernel.write_bytes(b"newer")
+    kernel.chmod(none)
+    with as_nobody():
+        assert not newest_pair_differs(host, "a")
+    for path in (kernel, host.path("/boot/xenable/a/vmlinuz"), host.path("/boot/xenable/a/manifest.json")):
+        path.chmod(0o644)
+    with as_nobody():
+        assert newest_pair_differs(host, "a")
 
 
 # ---------------------------------------------------------------------------------------------- the dead-man
