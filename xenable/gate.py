@@ -41,7 +41,11 @@ def note_fall_back(host: Host) -> None:
     if now.state is not Status.FELL_BACK:
         return
     _say(f"the boot under Xen fell back: {now.reason}")
+    env = trial.environment(host)
     record = trial.read_trial(host) or Trial(slot="", verdict="", seconds=0, deadline=0)
+    if env is None or not trial.of_last_boot(env, record):
+        # The boot that wrote it is not the one whose messages tell why.
+        record = replace(record, boot_id="")
     _keep(host, replace(record, verdict="fell-back", reason=now.reason))
 
 
@@ -107,6 +111,7 @@ def _first_record(host: Host, env: Environment | None, seconds: int, deadline: i
         deadline=deadline,
         missing=("the first look of the gate",),
         earlier=earlier,
+        boot_id=host.text("/proc/sys/kernel/random/boot_id").strip().replace("-", ""),
     )
 
 

@@ -44,10 +44,12 @@ FILES: tuple[str, ...] = (
 )
 FOLDERS: tuple[str, ...] = ("/etc/default/grub.d", "/var/log/xenable", "/var/lib/systemd/pstore")
 
+_JOURNALCTL = ("journalctl", "--no-pager", "--no-hostname")
+
 COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("journal-this-boot.txt", ("journalctl", "--no-pager", "--no-hostname", "-b", "-n", "4000")),
-    ("journal-last-boot.txt", ("journalctl", "--no-pager", "--no-hostname", "-b", "-1", "-n", "4000")),
-    ("journal-gate.txt", ("journalctl", "--no-pager", "--no-hostname", "-u", "xenable-gate", "-n", "2000")),
+    ("journal-this-boot.txt", (*_JOURNALCTL, "-b", "-n", "4000")),
+    ("journal-last-boot.txt", (*_JOURNALCTL, "-b", "-1", "-n", "4000")),
+    ("journal-gate.txt", (*_JOURNALCTL, "-u", "xenable-gate", "-n", "2000")),
     ("dmesg.txt", ("dmesg",)),
     ("failed-units.txt", ("systemctl", "--no-pager", "--plain", "list-units", "--failed")),
     (
@@ -89,7 +91,7 @@ def make_report(host: Host, target: Path) -> Path:
     collect("journal.jsonl", partial(_journal, host, redactor))
     for path in _paths(host):
         collect(f"files{path}", partial(_file, host, path, redactor))
-    for name, cmd in COMMANDS if host.live else ():
+    for name, cmd in commands(host) if host.live else ():
         collect(name, partial(_output, host, cmd, redactor))
     members["missing.txt"] = "".join(f"{line}\n" for line in missing).encode()
     members["version.txt"] = f"xenable {__version__}\n".encode()
@@ -101,6 +103,20 @@ def make_report(host: Host, target: Path) -> Path:
     finally:
         os.umask(before)
     return target
+
+
+def commands(host: Host) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What is run, by the name of what it says: COMMANDS, and the messages of the boot on trial.
+
+    Its id has to be on record, for that boot may be several ago.
+    """
+    from xenable.trial import read_trial
+
+    trial = read_trial(host)
+    id = str(trial.boot_id) if trial is not None else ""
+    if not re.fullmatch(r"[0-9a-f]{32}", id):
+        return COMMANDS
+    return (*COMMANDS, ("journal-trial-boot.txt", (*_JOURNALCTL, "-b", id, "-n", "4000")))
 
 
 def _documents(host: Host) -> tuple[tuple[str, Callable[[], Any]], ...]:

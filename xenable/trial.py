@@ -42,6 +42,8 @@ class Trial:
     """Set with fell-back: the sentence that `status` shows."""
     earlier: str = ""
     """Why another slot's trial fell back to this one."""
+    boot_id: str = ""
+    """The boot's, as journald has it: 32 hexadecimal digits. Empty where dom0's user space never ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,13 +197,17 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
         damaged = verify_slot(host, slot) if slot in SLOTS else ()
         what = "; ".join(damaged) or "GRUB could not load the hypervisor, the kernel or the initrd"
         return f"GRUB could not start Xen: {what}"
-    if trial is None or trial.slot != slot or trial.verdict in ("armed", "passed"):
-        # What is on record is not of this boot.
+    if trial is None or not of_last_boot(env, trial):
         return _before_userspace(host, env)
     panic = _crash_message(host)
     if panic and trial.verdict == "waiting":
         return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
     return reason_on_record(trial)
+
+
+def of_last_boot(env: Environment, trial: Trial) -> bool:
+    """Whether a record is of the last boot under Xen that was not judged good, and not of one before it."""
+    return trial.slot == env.trying and trial.verdict not in ("armed", "passed")
 
 
 def reason_on_record(trial: Trial) -> str:

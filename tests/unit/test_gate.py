@@ -25,6 +25,9 @@ GRUB = "/boot/grub"
 WATCHDOG = "/sys/class/watchdog/watchdog1"
 
 
+BOOT_ID = "1f2e3d4c-5b6a-4788-9a0b-c1d2e3f40516"
+
+
 @dataclass(frozen=True)
 class Dom0(Host):
     """A folder that answers the commands of a healthy dom0."""
@@ -43,7 +46,7 @@ def host(tmp_path: Path) -> Host:
     for folder in (GRUB, "/proc/sys/kernel/random", "/sys/hypervisor"):
         host.make_folder(folder)
     host.write("/proc/cmdline", b"root=UUID=1 ro xenable.deadline=100\n")
-    host.write("/proc/sys/kernel/random/boot_id", b"1234\n")
+    host.write("/proc/sys/kernel/random/boot_id", f"{BOOT_ID}\n".encode())
     host.write("/sys/hypervisor/type", b"xen\n")
     for folder in (WATCHDOG, "/dev"):
         host.make_folder(folder)
@@ -108,6 +111,7 @@ def test_a_healthy_dom0_is_accepted(host: Host, clock: Clock, monkeypatch: pytes
     assert read_environment(host, GRUB) == Environment(default="a")
     record = trial.read_trial(host)
     assert record and (record.verdict, record.seconds, record.missing) == ("passed", 30, ())
+    assert record.boot_id == BOOT_ID.replace("-", "")
 
 
 def test_a_dom0_that_stays_ill_is_reset_with_its_reason(
@@ -251,6 +255,16 @@ def test_on_native_the_reason_is_kept(native: Host) -> None:
     trial.write_trial(native, replace(kept, missing=()))
     gate.run_gate(native)
     assert trial.status(native).reason == kept.reason
+
+
+@pytest.mark.parametrize(("verdict", "kept"), [("waiting", "1f2e"), ("fell-back", "1f2e"), ("passed", "")])
+def test_the_boot_of_a_trial_is_remembered_on_native(native: Host, verdict: str, kept: str) -> None:
+    """Not that of an earlier boot, which passed: the one that fell back ended before it was recorded."""
+    record = trial.Trial(slot="a", verdict=verdict, seconds=9, deadline=100, reason="x", boot_id="1f2e")
+    trial.write_trial(native, record)
+    gate.run_gate(native)
+    now = trial.read_trial(native)
+    assert now and (now.verdict, now.boot_id) == ("fell-back", kept)
 
 
 def test_on_native_without_a_trial_nothing_is_written(native: Host) -> None:

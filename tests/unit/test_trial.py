@@ -270,6 +270,14 @@ def test_a_trial_record_comes_back_as_it_was(host: Host) -> None:
     assert trial.read_trial(host) == one
 
 
+def test_a_record_of_before_the_boot_s_id_is_read(host: Host) -> None:
+    trial.write_trial(host, record(boot_id="1f"))
+    found = json.loads(host.text("/var/lib/xenable/trial.json"))
+    del found["boot_id"]
+    host.write("/var/lib/xenable/trial.json", json.dumps(found).encode())
+    assert trial.read_trial(host) == record()
+
+
 def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:
     """A confirmed slot a, and a menu whose first pair has the same names."""
     entry = (

@@ -123,6 +123,21 @@ def test_long_files_keep_their_end_and_no_half_line(tmp_path: Path, monkeypatch:
         assert stream.read().decode() == "(the beginning is left out)\nthe end\n"
 
 
+@pytest.mark.parametrize(
+    ("id", "there"), [("1f2e3d4c5b6a47889a0bc1d2e3f40516", True), ("", False), ("-x", False), (7, False)]
+)
+def test_messages_of_the_boot_on_trial(tmp_path: Path, id: object, there: bool) -> None:
+    """After one more boot they are of neither this boot nor the last one."""
+    host = Host(tmp_path)
+    host.make_folder("/var/lib/xenable")
+    record = {"slot": "a", "verdict": "fell-back", "seconds": 1, "deadline": 2, "missing": [], "boot_id": id}
+    host.write("/var/lib/xenable/trial.json", json.dumps(record).encode())
+    found = dict(report.commands(host))
+    assert set(found) == set(dict(report.COMMANDS)) | ({"journal-trial-boot.txt"} if there else set())
+    if there:
+        assert found["journal-trial-boot.txt"][-4:] == ("-b", id, "-n", "4000")
+
+
 @pytest.mark.realtool
 def test_this_machine(tmp_path: Path) -> None:
     with tarfile.open(make_report(Host(), tmp_path / "r.tar.gz")) as tar:
