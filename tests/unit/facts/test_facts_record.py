@@ -8,6 +8,7 @@ import pytest
 
 from xenable.errors import XenableError
 from xenable.facts.record import facts_from_json, facts_to_json
+from xenable.machine import Facts
 
 MACHINES = sorted(Path(__file__).parents[2].glob("machines/*.json"))
 
@@ -19,6 +20,11 @@ def test_a_recorded_machine_is_read_and_written_alike(path: Path) -> None:
     facts = facts_from_json(document)
     assert facts_to_json(facts) == document
     assert facts_from_json({"schema": 1, **document}) == facts
+
+
+def test_the_reference_names_the_module_of_facts() -> None:
+    text = (Path(__file__).parents[3] / "docs/reference/json.md").read_text()
+    assert f"`{Facts.__module__.replace('.', '/')}.py` says what each is" in text
 
 
 def test_there_are_machines() -> None:
