@@ -3,7 +3,6 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from lab.bench import ROUNDS, Figure
 from lab.errors import LabError
-from lab.host import CHECKOUT, run
+from lab.host import CHECKOUT, own_codename, run
 from lab.machines import Lab
 from lab.story import must, say, step
 
@@ -79,7 +78,7 @@ def measured(scratch: Path) -> tuple[Figure, ...]:
     """All figures of guests; what both write is below a folder."""
     with step("xen-tools is here, and both have a place to work in"):
         prepare(scratch)
-        release = own_release()
+        release = own_codename()
         mirror = inside(scratch, fill(FIND_MIRROR, release=release)).strip().rstrip("/")
         must(mirror, f"apt knows where {release} is")
     words = {"release": release, "mirror": mirror}
@@ -115,14 +114,6 @@ def prepare(scratch: Path) -> None:
     (scratch / "etc/xenable/network.env").write_text(NETWORK)
     key = scratch / "etc/xenable/key"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.fspath(key)], doing="make a key")
-
-
-def own_release() -> str:
-    """The code name of this machine's own release, whose archive apt knows here."""
-    found = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
-    if found is None:
-        raise LabError("cannot measure guests: /etc/os-release names no release of this machine")
-    return found[1]
 
 
 def inside(scratch: Path, command: str) -> str:

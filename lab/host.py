@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Commands on the host: always a list, never a shell string, always an error with a reason."""
 
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -43,3 +44,11 @@ def run(
     if done.returncode != 0:
         raise LabError(f"cannot {doing}: {shlex.join(argv)} exited {done.returncode}: {said.strip()}")
     return done.stdout or ""
+
+
+def own_codename() -> str:
+    """The code name of this machine's own release, whose archive apt knows here. Raises LabError."""
+    found = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
+    if found is None:
+        raise LabError("cannot tell the release of this machine: /etc/os-release has no VERSION_CODENAME")
+    return found[1]
