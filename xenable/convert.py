@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xenable import engine, health, journal, trial
-from xenable.boot.slots import SLOTS, newest_pair_differs
+from xenable.boot.slots import SLOTS, lost_kernel, newest_pair_differs
 from xenable.checks import ready, run_checks
 from xenable.config import Config
 from xenable.engine import Listener
@@ -57,6 +59,7 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
         records = journal.read_journal(host)
         if journal.revert_begun(records):
             raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
+        trial.let_go(host)
         if any(record.state is not EntryState.DONE for record in records):
             engine.apply(host, records, listener)
         elif trial.armed_slot(host) or not trial.on_course(host):
@@ -64,16 +67,40 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             engine.repeat(host, trial_steps(config), listener)
 
 
-def try_new(host: Host, listener: Listener = engine.quiet) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """A kernel whose package went, while a slot with it was booted by default or armed."""
+
+    slot: str
+    kernel: str
+    default: bool
+    """Whether it was what is booted by default, and not only armed."""
+
+
+def let_go(host: Host) -> tuple[Removed, ...]:
+    """After packages have changed: make no reset boot a slot whose kernel is gone. Errors: XenableError."""
+    if not trial.let_go(host, only_look=True):
+        return ()
+    with host.lock():
+        env = trial.environment(host)
+        default = env.default if env is not None else ""
+        return tuple(
+            Removed(slot=slot, kernel=lost_kernel(host, slot), default=slot == default)
+            for slot in trial.let_go(host)
+        )
+
+
+def try_new(host: Host, listener: Listener = engine.quiet, *, instead_of: str = "") -> bool:
     """After packages have changed: arm a trial of a pair that none has seen yet, beside the one that passed.
 
     It has the same time limit as the trial that was passed. A pair in the other slot had its trial, or has
     it at the next reset; one that failed is tried again only when a person says so. Where a person confirms,
     nothing is armed, for nobody may be there at the next reset. Returns whether a trial was armed.
+    instead_of: the slot that passed, where `let_go` has taken the default from it.
     Errors: XenableError when this is not the time, and a later look is needed.
     """
     env = trial.environment(host)
-    terms = filled_by(host, env.default) if env is not None else None
+    terms = filled_by(host, instead_of or env.default) if env is not None else None
     if terms is None or terms.hold or not all(newest_pair_differs(host, slot) for slot in SLOTS):
         return False
     state = trial.status(host).state
@@ -82,7 +109,8 @@ def try_new(host: Host, listener: Listener = engine.quiet) -> bool:
             "cannot arm a trial of the newer Xen or kernel: this boot is on trial itself",
             hint="when it has passed, run `sudo xenable apply`, or let apt see to it at its next run",
         )
-    if state not in (Status.CONFIRMED, Status.ARMED):
+    fit = (Status.CONFIRMED, Status.ARMED, *((Status.NATIVE,) if instead_of else ()))
+    if state not in fit:
         return False
     lost = health.lost(host)
     if lost:

@@ -19,7 +19,14 @@ from xenable.boot.environment import (
     read_environment,
     write_environment,
 )
-from xenable.boot.slots import SLOTS, newest_pair_differs, read_manifest, slot_folder, verify_slot
+from xenable.boot.slots import (
+    SLOTS,
+    lost_kernel,
+    newest_pair_differs,
+    read_manifest,
+    slot_folder,
+    verify_slot,
+)
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.model import EntryState, Status
@@ -105,7 +112,7 @@ def status(host: Host) -> TrialStatus:
             xen,
             env,
         )
-    return _answer(host, Status.NATIVE, half or "no trial is armed", xen, env)
+    return _answer(host, Status.NATIVE, half or _idle(host), xen, env)
 
 
 def _untouched(host: Host, xen: bool) -> str:
@@ -115,6 +122,14 @@ def _untouched(host: Host, xen: bool) -> str:
     if xen:
         return "Xen runs here, but Xenable did not set it up"
     return "the conversion was reverted" if reverted else "Xenable has changed nothing here"
+
+
+def _idle(host: Host) -> str:
+    """Why nothing is armed, where that is known."""
+    lost = next(filter(None, (lost_kernel(host, slot) for slot in SLOTS)), "")
+    if lost:
+        return f"dom0's kernel {lost} was removed; with another one here `xenable apply` starts a trial"
+    return "no trial is armed"
 
 
 def next_boot(host: Host, env: Environment | None) -> str:
@@ -160,6 +175,8 @@ def _half_done(records: tuple[journal.Record, ...]) -> str:
 def _confirmed(host: Host, env: Environment, trial: Trial | None) -> str:
     if trial is not None and trial.earlier:
         return f"Xen is the default; {trial.earlier}"
+    if lost := lost_kernel(host, env.default):
+        return f"Xen is the default, but its kernel {lost} was removed: run `xenable apply`"
     if env.try_slot:
         return f"Xen is the default; the next reset tries slot {env.try_slot} once"
     if newest_pair_differs(host, env.default):
@@ -328,6 +345,24 @@ def call_off(host: Host, slot: str) -> None:
     env = environment(host)
     if env is not None and env.try_slot == slot:
         write_environment(host, environment_folder(host), replace(env, try_slot=""))
+
+
+def let_go(host: Host, *, only_look: bool = False) -> tuple[str, ...]:
+    """Make no reset boot a slot whose kernel was removed: it would come up without its drivers.
+
+    Returns those that were the default, armed, or on trial. Errors: XenableError when the block can't be
+    written.
+    """
+    env = environment(host)
+    lost = [slot for slot in SLOTS if lost_kernel(host, slot)]
+    if env is None:
+        return ()
+    # On native `trying` says what fell back; under Xen the gate would still accept it.
+    fields = ("default", "try_slot", "trying") if running_xen(host) else ("default", "try_slot")
+    changed = {field: "" for field in fields if getattr(env, field) in lost}
+    if changed and not only_look:
+        write_environment(host, environment_folder(host), replace(env, **changed))
+    return tuple(dict.fromkeys(getattr(env, field) for field in changed))
 
 
 def disarm(host: Host) -> None:

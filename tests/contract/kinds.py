@@ -228,6 +228,7 @@ def furnish_slot(root: Path) -> None:
     modules.mkdir(parents=True)
     (modules / "xen_wdt.ko").write_bytes(b"\x7fELF module")
     (modules / "modules.dep").write_text("xen_wdt.ko:\n")
+    (modules / "modules.order").write_text("xen_wdt.ko\n")
     for name in ("xen-4.20-amd64.gz", f"vmlinuz-{version}", f"initrd.img-{version}"):
         (root / "boot").mkdir(exist_ok=True)
         (root / "boot" / name).write_bytes(name.encode() * 100)

@@ -47,8 +47,9 @@ def passed(*, hold: bool = False) -> None:
     """A machine whose slot a passed its trial with the old kernel, and an archive with a newer one."""
     furnish_slot(Path("/"))
     install_xenable()
-    build(f"linux-image-{OLD}")
-    build(f"linux-image-{NEW}", scripts={"postinst": bring(NEW)})
+    command(f"cp -r /lib/modules/{OLD} /srv/modules")
+    build(f"linux-image-{OLD}", scripts={"postrm": take(OLD)})
+    build(f"linux-image-{NEW}", scripts={"postinst": bring(NEW), "postrm": take(NEW)})
     build("linux-image-test", Depends=f"linux-image-{OLD}")
     build("linux-image-test", "2.0", Depends=f"linux-image-{NEW}")
     build("other")
@@ -68,9 +69,18 @@ def passes(slot: str) -> None:
 def bring(version: str) -> str:
     """What the scripts of a kernel's package do: initrd, then menu."""
     return (
-        f"cp -r /lib/modules/{OLD} /lib/modules/{version}\n"
+        f"[ -e /lib/modules/{version} ] || cp -r /srv/modules /lib/modules/{version}\n"
         f"for file in vmlinuz initrd.img; do echo $file {version} >/boot/$file-{version}; done\n"
         f"cat >/boot/grub/grub.cfg <<'END'\n{PAIR.replace(OLD, version)}END\n"
+    )
+
+
+def take(version: str) -> str:
+    """What its removal does. depmod's files may stay, until a purge or for ever."""
+    return (
+        "[ $1 = remove ] || exit 0\n"
+        f"rm -f /lib/modules/{version}/modules.order /lib/modules/{version}/*.ko /boot/*-{version}\n"
+        f"if grep -q {version} /boot/grub/grub.cfg; then : >/boot/grub/grub.cfg; fi\n"
     )
 
 
@@ -202,8 +212,105 @@ def test_autoremove_leaves_what_a_slot_needs() -> None:
         HOST.remove("/boot/xenable/a/manifest.json")
         engine.repeat(HOST, (FillSlot(deadline=300, hold=False),))
         assert OLD not in HOST.text(KEEP)
-        apt("autoremove")
+        apt("autoremove --purge")
         assert f"linux-image-{OLD}" not in command("dpkg-query -W")
+
+    inside(work)
+
+
+GONE = f"dom0's kernel {OLD} was removed: it is the default no longer"
+
+
+def test_a_kernel_that_is_removed_is_the_default_no_longer() -> None:
+    """The slot with it would boot, without any of its drivers, and only the dead-man would lead back."""
+
+    def work() -> None:
+        passed()
+        said = " ".join(apt(f"purge linux-image-{OLD} linux-image-test").split())
+        assert GONE in said and "the next reset boots the native system" in said
+        assert trial.environment(HOST) == Environment()
+        now = trial.status(HOST)
+        assert now.next_boot == "native" and f"{OLD} was removed" in now.reason
+        # Another one that comes later is a person's to try.
+        assert "tries it" not in apt(f"install linux-image-{NEW}")
+        convert.resume(HOST, make_config())
+        assert trial.environment(HOST) == Environment(try_slot="a")
+
+    inside(work)
+
+
+def test_a_kernel_that_comes_for_the_one_that_is_removed_is_tried() -> None:
+    def work() -> None:
+        passed()
+        said = " ".join(apt(f"install linux-image-{OLD}- linux-image-{NEW}").split())
+        assert GONE in said and "tries it once" in said and "boots the native system" not in said
+        assert trial.environment(HOST) == Environment(try_slot="a")
+        manifest = read_manifest(HOST, "a")
+        assert manifest is not None and manifest.kernel == NEW
+        assert "xenable.deadline=240" in manifest.dom0_arguments
+
+    inside(work)
+
+
+def test_what_is_armed_already_stays_so_when_the_default_is_removed() -> None:
+    def work() -> None:
+        passed()
+        apt(f"install linux-image-{NEW}")
+        said = " ".join(apt(f"purge linux-image-{OLD} linux-image-test").split())
+        assert GONE in said and "boots the native system" not in said
+        assert trial.environment(HOST) == Environment(try_slot="b")
+
+    inside(work)
+
+
+def test_what_failed_is_not_tried_again_for_one_that_is_removed() -> None:
+    def work() -> None:
+        passed()
+        apt(f"install linux-image-{NEW}")
+        write_environment(HOST, "/boot/grub", Environment(default="a"))
+        said = " ".join(apt(f"purge linux-image-{OLD} linux-image-test").split())
+        assert GONE in said and "the next reset boots the native system" in said
+        assert trial.environment(HOST) == Environment()
+
+    inside(work)
+
+
+def test_a_kernel_that_is_removed_before_its_trial_has_none() -> None:
+    def work() -> None:
+        passed()
+        apt(f"install linux-image-{NEW}")
+        said = " ".join(apt(f"purge linux-image-{NEW}").split())
+        assert f"the kernel {NEW} was removed: its trial is called off" in said
+        assert trial.environment(HOST) == Environment(default="a")
+
+    inside(work)
+
+
+def test_a_kernel_that_is_removed_while_it_is_on_trial_is_not_accepted() -> None:
+    def work() -> None:
+        passed()
+        apt(f"install linux-image-{NEW}")
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(trial, "running_xen", lambda host: True)
+        write_environment(HOST, "/boot/grub", Environment(default="a", trying="b", stage="started"))
+        command(f"rm -r /lib/modules/{NEW}")
+        assert [removed.slot for removed in convert.let_go(HOST)] == ["b"]
+        trial.accept(HOST)
+        assert trial.environment(HOST) == Environment(default="a", stage="started")
+
+    inside(work)
+
+
+def test_removed_by_dpkg_alone_it_is_told_by_status_and_mended_by_apply() -> None:
+    def work() -> None:
+        passed()
+        command(f"dpkg --purge linux-image-test linux-image-{OLD}")
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(trial, "running_xen", lambda host: True)
+        assert f"its kernel {OLD} was removed: run `xenable apply`" in trial.status(HOST).reason
+        command(bring(NEW))
+        convert.resume(HOST, make_config())
+        assert trial.environment(HOST) == Environment(try_slot="a")
 
     inside(work)
 

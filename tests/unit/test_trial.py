@@ -297,6 +297,7 @@ def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:
     words = "root=UUID=1 ro panic=30 xenable.deadline=300 xenable.hold"
     manifest = {**MANIFEST, "dom0_arguments": words}
     host.write("/boot/xenable/a/manifest.json", json.dumps(manifest).encode())
+    host.make_folder("/lib/modules/6.12/kernel")
     write_environment(host, GRUB, Environment(default="a"))
     under_xen(host)
 
@@ -326,6 +327,32 @@ def test_an_untried_update_is_said_and_can_be_armed(host: Host, change: Callable
     write_environment(host, GRUB, Environment(default="a", try_slot="b"))
     assert "the next reset tries slot b once" in trial.status(host).reason
     assert trial.on_course(host)
+
+
+def test_a_kernel_that_was_removed_is_not_booted(host: Host) -> None:
+    frozen_pair(host)
+    assert trial.let_go(host) == ()
+    host.make_folder("/lib/modules/6.12/updates")
+    host.write("/lib/modules/6.12/modules.dep", b"of depmod, which dpkg leaves")
+    host.path("/lib/modules/6.12/kernel").rmdir()
+    assert "its kernel 6.12 was removed" in trial.status(host).reason
+    # While its boot is not judged yet the gate would make it the default again.
+    write_environment(host, GRUB, Environment(default="a", trying="a", try_slot="b"))
+    assert trial.let_go(host, only_look=True) == ("a",)
+    assert trial.let_go(host) == ("a",)
+    assert read_environment(host, GRUB) == Environment(try_slot="b")
+    write_environment(host, GRUB, Environment())
+    now = trial.status(host)
+    assert now.next_boot == "native" and "dom0's kernel 6.12 was removed" in now.reason
+
+
+def test_natively_what_fell_back_stays_on_record(host: Host) -> None:
+    frozen_pair(host)
+    host.remove("/sys/hypervisor/type")
+    host.path("/lib/modules/6.12/kernel").rmdir()
+    write_environment(host, GRUB, Environment(default="a", trying="a", stage="started"))
+    assert trial.let_go(host) == ("a",)
+    assert read_environment(host, GRUB) == Environment(trying="a", stage="started")
 
 
 def test_a_damaged_block_counts_as_none_and_is_replaced_by_disarm(host: Host) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "free_slot",
     "kept_packages",
     "listed_pairs",
+    "lost_kernel",
     "newest_pair_differs",
     "read_manifest",
     "remove_slots",
@@ -45,6 +46,10 @@ __all__ = [
 FOLDER = Path("/boot/xenable")
 MENU = "/boot/grub/grub.cfg"
 SUMS = "SHA256SUMS"
+
+MODULES = Path("/lib/modules")
+_OF_PACKAGES = ("kernel", "modules.order", "modules.builtin")
+"""Some of these come with every kernel and go with it. What depmod writes may stay, and what DKMS built."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +237,17 @@ def verify_slot(host: Host, slot: str) -> tuple[str, ...]:
         elif _digest(host.read(folder / name)) != digest:
             wrong.append(f"{name} is damaged")
     return tuple(wrong)
+
+
+def lost_kernel(host: Host, slot: str) -> str:
+    """Version of the kernel in a slot whose modules are gone, as when its package was removed; else empty.
+
+    The slot itself is whole then: it boots, and has no driver but those in its initrd.
+    """
+    manifest = read_manifest(host, slot)
+    if manifest is None or any(host.exists(MODULES / manifest.kernel / name) for name in _OF_PACKAGES):
+        return ""
+    return manifest.kernel
 
 
 def remove_slots(host: Host) -> None:

@@ -12,11 +12,22 @@ from xenable.host import Host
 @click.command(hidden=True)
 def command() -> None:
     """Nobody but apt has a use for it: a person says `xenable apply`."""
-    from xenable.convert import try_new
+    from xenable.convert import let_go, try_new
+    from xenable.trial import armed_slot
 
     need_root("try-new")
-    if try_new(Host()):
+    host = Host()
+    was_default = ""
+    for removed in let_go(host):
+        if removed.default:
+            was_default = removed.slot
+            note(f"dom0's kernel {removed.kernel} was removed: it is the default no longer")
+        else:
+            note(f"the kernel {removed.kernel} was removed: its trial is called off")
+    if try_new(host, instead_of=was_default):
         note(
             "Xen, dom0's kernel, its initrd or their options are new: the next reset tries it once, "
             "and falls back if it fails"
         )
+    elif was_default and not armed_slot(host):
+        note("the next reset boots the native system")
