@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xenable import engine, health, journal, trial
 from xenable.boot.slots import SLOTS, lost_kernel, newest_pair_differs
 from xenable.checks import ready, run_checks
-from xenable.config import Config
+from xenable.config import Config, KernelChoice
 from xenable.engine import Listener
 from xenable.errors import Exit, XenableError
 from xenable.facts import gather
@@ -16,13 +16,24 @@ from xenable.host import Host
 from xenable.machine import Facts
 from xenable.model import EntryState, Finding, Obstacle, Status
 from xenable.plan import trial_steps
+from xenable.plan.texts import XEN_KERNELS_FIRST
 from xenable.steps.base import Step
+from xenable.steps.files import WriteFile
 from xenable.steps.slot import Arm, filled_by
 
 
 def begun(host: Host) -> bool:
     """Whether a conversion is in the journal, whole or half."""
     return bool(journal.read_journal(host))
+
+
+def kernel_choice(host: Host) -> KernelChoice | None:
+    """What the conversion on this machine began with, by the file for the menu; None where there is none."""
+    records = journal.read_journal(host)
+    texts = [str(record.fields["content"]) for record in records if record.kind == WriteFile.kind]
+    if not records:
+        return None
+    return KernelChoice.XEN if any(XEN_KERNELS_FIRST in text for text in texts) else KernelChoice.DISTRO
 
 
 def prepare(

@@ -13,6 +13,7 @@ import click
 
 from xenable.cli import CONTEXT
 from xenable.cli.common import interruptible, json_option, need_root, note, reporter, word, working
+from xenable.errors import XenableError
 from xenable.host import Host
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 def build(as_json: bool, flavour_name: str, jobs: str | None, **options: Any) -> None:
     """Build a kernel of stock upstream source and the patches that were added, into a repository on this
-    machine. `xenable apply --kernel xen` installs from it, or apt. Nothing is installed here.
+    machine. `xenable apply --kernel xen` installs from it; on a machine that is converted already, apt does.
+    Nothing is installed here.
 
     What was interrupted, or failed, is gone on with by the same command."""
     from xenable.kernels.flavours import flavour
@@ -83,7 +85,29 @@ def build(as_json: bool, flavour_name: str, jobs: str | None, **options: Any) ->
     elif made.present:
         note(f"{release} is there already, made of the same things")
     else:
-        note(f"{release} is in the local repository; `xenable apply --kernel xen` takes it")
+        note(f"{release} is in the local repository; {_next_step(Host(), flavour_name)}")
+
+
+def _next_step(host: Host, flavour_name: str) -> str:
+    """How dom0 gets the kernel that was built: a conversion keeps the choice that it began with."""
+    from xenable.config import KernelChoice
+    from xenable.convert import kernel_choice
+
+    try:
+        begun_with = kernel_choice(host)
+    except XenableError:
+        # The kernel is built all the same; every other command says what is wrong with the journal.
+        begun_with = None
+    if begun_with is KernelChoice.XEN:
+        return (
+            f"`sudo apt install xen-image-{flavour_name}` brings it, for a trial beside the one that passed"
+        )
+    if begun_with is KernelChoice.DISTRO:
+        return (
+            "dom0 keeps the distribution's kernel until `xenable revert`; "
+            "then `xenable apply --kernel xen` takes this one"
+        )
+    return "`xenable apply --kernel xen` takes it"
 
 
 @command.command(

@@ -11,6 +11,8 @@ MARK = (
     "# Written by Xenable; `xenable revert` takes it away.\n"
     "# Do not edit: settings are in /etc/xenable/xenable.conf.\n"
 )
+XEN_KERNELS_FIRST = "export XENABLE_KERNEL=xen\n"
+"""For the menu, of a conversion with `kernel = xen`."""
 
 
 def settings_early() -> str:
@@ -35,7 +37,7 @@ def settings_late(
             f"export XENABLE_NATIVE_FLAVOUR={native_flavour}\n"
         )
     if kernel is KernelChoice.XEN:
-        text += "# Kernels that are for Xen alone come first.\nexport XENABLE_KERNEL=xen\n"
+        text += f"# Kernels that are for Xen alone come first.\n{XEN_KERNELS_FIRST}"
     return text
 
 

@@ -12,10 +12,13 @@ import click
 import pytest
 
 from tests.unit.kernels.fixtures import BUILD
+from xenable import convert, engine
 from xenable.__main__ import run
 from xenable.cli import kernel
+from xenable.config import KernelChoice
 from xenable.errors import INTERRUPTED, Exit
 from xenable.host import Host
+from xenable.journal import JOURNAL
 from xenable.kernels import make, patches
 from xenable.kernels.archive import Archive
 from xenable.kernels.flavours import NAMES, Flavour
@@ -23,6 +26,8 @@ from xenable.kernels.make import Choice, Made
 from xenable.kernels.patches import Patch
 from xenable.kernels.table import Series
 from xenable.model import Progress
+from xenable.plan.texts import settings_late
+from xenable.steps.files import WriteFile
 
 MADE = Made(build=BUILD, present=False, newer=())
 
@@ -53,6 +58,37 @@ def test_build(asked: list[tuple[str, Choice, int]], capsys: pytest.CaptureFixtu
     said = " ".join(capsys.readouterr().err.split())
     assert "6.12.9-1-xen-lean is in the local repository" in said
     assert "the archive names Linux 6.12.10-1 and does not have its source" in said
+
+
+@pytest.mark.parametrize(
+    ("begun_with", "told"),
+    [
+        (None, "`xenable apply --kernel xen` takes it"),
+        (KernelChoice.XEN, "`sudo apt install xen-image-lean` brings it, for a trial"),
+        (KernelChoice.DISTRO, "keeps the distribution's kernel until `xenable revert`"),
+    ],
+)
+def test_what_is_next_depends_on_what_the_machine_is(
+    begun_with: KernelChoice | None,
+    told: str,
+    asked: list[tuple[str, Choice, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On a converted machine `apply` refuses `--kernel`."""
+    monkeypatch.setattr(convert, "kernel_choice", lambda host: begun_with)
+    assert run(["kernel", "build"]) == Exit.DONE
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_a_conversion_began_with(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    assert convert.kernel_choice(host) is None
+    for choice in KernelChoice:
+        step = WriteFile(path="/etc/default/grub.d/x.cfg", content=settings_late("smt=off", kernel=choice))
+        engine.plan_into_journal(host, (step,))
+        assert convert.kernel_choice(host) is choice
+        host.remove(JOURNAL)
 
 
 def test_build_as_json(asked: list[tuple[str, Choice, int]], capsys: pytest.CaptureFixture[str]) -> None:
