@@ -6,13 +6,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.packaging import Naming
-from xenable.kernels.places import BUILDS
+from xenable.kernels.places import BUILDS, WORK
 
 SCHEMA = 1
 
@@ -77,16 +78,26 @@ def same_build(known: tuple[Build, ...], upstream: str, flavour: str, inputs: st
     return last if last is not None and (last.upstream, last.inputs) == wanted else None
 
 
+def _under_way(host: Host) -> Iterator[tuple[str, int]]:
+    """Version and number of each build that was begun, and may be gone on with."""
+    for name in host.names(WORK):
+        with suppress(ValueError, KeyError, TypeError):
+            state = json.loads(host.text(WORK / name / "state.json"))
+            yield str(state["version"]), int(state["revision"])
+
+
 def next_naming(host: Host, upstream: str, flavour: str) -> Naming:
-    """The name of a build that is another one than all before it, on record or not.
+    """The name of a build that is another one than all before it, on record, under way, or neither.
 
     The record goes with the repository, and kernels that were installed from it stay: a number that comes
-    again would put new modules under a kernel that runs.
+    again would put new modules under a kernel that runs. All flavours of one source count together: kernels
+    sort by the number before the flavour, and what is built last is the newest.
     """
     from xenable.facts.dpkg import read_status
 
-    taken = [b.revision for b in builds(host) if (b.upstream, b.flavour) == (upstream, flavour)]
-    form = re.compile(rf"(?:xen-(?:image|headers)-)?{re.escape(upstream)}-([0-9]{{1,6}})-xen-{flavour}")
+    taken = [b.revision for b in builds(host) if b.upstream == upstream]
+    taken += [revision for version, revision in _under_way(host) if version == upstream]
+    form = re.compile(rf"(?:xen-(?:image|headers)-)?{re.escape(upstream)}-([0-9]{{1,6}})-xen-[a-z]+")
     places = (*host.names("/lib/modules"), *read_status(host))
     taken += [int(match[1]) for name in places if (match := form.fullmatch(name))]
     return Naming(upstream=upstream, revision=max(taken, default=0) + 1, flavour=flavour)

@@ -12,13 +12,14 @@ import pytest
 
 from tests.tree import make_tree
 from tests.unit.kernels.fixtures import BUILD
+from xenable.boot.pairs import newest_first
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.archive import Archive
 from xenable.kernels.flavours import flavour
 from xenable.kernels.packaging import Naming, build_depends, changelog, debian_files, fill, templates
 from xenable.kernels.patches import Patch
-from xenable.kernels.places import BUILDS
+from xenable.kernels.places import BUILDS, WORK
 from xenable.kernels.records import add_build, builds, next_naming, packages_of_last, same_build
 
 ARCHIVE = Archive(
@@ -86,7 +87,7 @@ def test_a_number_never_stands_for_two_things(tmp_path: Path) -> None:
     add_build(host, BUILD)
     add_build(host, replace(BUILD, revision=2, inputs="j"))
     add_build(host, replace(BUILD, flavour="generic", revision=7, inputs="j"))
-    assert next_naming(host, "6.12.9", "lean").revision == 3
+    assert next_naming(host, "6.12.9", "lean").revision == 8
     assert next_naming(host, "6.12.10", "lean").revision == 1
     # The record is gone, and what was installed is there: its modules, or what dpkg still knows of it.
     host.remove(BUILDS)
@@ -95,7 +96,23 @@ def test_a_number_never_stands_for_two_things(tmp_path: Path) -> None:
     known = "Package: xen-image-6.12.9-6-xen-lean\nStatus: deinstall ok config-files\nVersion: 6.12.9-6\n\n"
     make_tree(tmp_path, {"/var/lib/dpkg/status": known})
     assert next_naming(host, "6.12.9", "lean").revision == 7
-    assert next_naming(host, "6.12.9", "generic").revision == 1
+    # And what was begun, and is to be gone on with.
+    make_tree(tmp_path, {f"{WORK}/generic/state.json": '{"version": "6.12.9", "revision": 7}'})
+    make_tree(tmp_path, {f"{WORK}/lean/state.json": "torn"})
+    assert next_naming(host, "6.12.9", "lean").revision == 8
+
+
+def test_what_is_built_last_is_the_newest_of_the_menu(tmp_path: Path) -> None:
+    """Else another flavour that apt brings beside the first would never be tried."""
+    host = Host(tmp_path)
+    host.make_folder(BUILDS.parent)
+    releases = []
+    for name in ("lean", "lean", "generic", "lean"):
+        naming = next_naming(host, "6.12.9", name)
+        add_build(host, replace(BUILD, flavour=name, revision=naming.revision, inputs=naming.release))
+        releases.insert(0, naming.release)
+    assert newest_first(releases) == tuple(releases)
+    assert releases[0] == "6.12.9-4-xen-lean"
 
 
 def test_what_can_still_be_had() -> None:
