@@ -29,6 +29,7 @@ from xenable.kernels.packaging import Naming
 from xenable.kernels.patches import Patch, try_patches
 from xenable.kernels.places import WORK
 from xenable.kernels.records import Build, builds, next_naming, same_build
+from xenable.kernels.repository import NEEDED
 from xenable.model import Progress
 
 MIB = 1 << 20
@@ -256,11 +257,12 @@ def _expected(host: Host, request: Request, tree: Path) -> int:
 
 
 def check_tools(host: Host) -> None:
-    """Errors: XenableError that names what has to be installed for a build."""
+    """Errors: XenableError that names what has to be installed for a build, and for the repository."""
     from xenable.facts.dpkg import read_status
 
     known = read_status(host)
-    wanted = packaging.build_depends(packaging.templates()["control.in"])
+    # What is needed at the end is missed at the beginning: in between lie hours.
+    wanted = (*packaging.build_depends(packaging.templates()["control.in"]), *NEEDED)
     missing = [name for name in wanted if not (name in known and known[name].installed)]
     if missing:
         raise XenableError(

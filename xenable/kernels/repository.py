@@ -10,13 +10,15 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from xenable.errors import XenableError
 from xenable.facts.apt import LISTS
 from xenable.host import Host
 from xenable.kernels.places import APT_SOURCES, BUILDS, KERNELS, KEYS, REPOSITORY
 
 _MOVING = re.compile(r"xen-(image|headers)-[a-z]+_")
 """Files of metapackages: xen-image-lean_6.12.107-1_amd64.deb."""
+
+NEEDED = ("apt-utils", "gpg", "gpg-agent")
+"""Packages with the programs that make it. gpg only recommends its agent, and makes no key without it."""
 
 OWNER = "Kernels built by Xenable on this machine"
 RELEASE = (
@@ -34,7 +36,6 @@ def publish(host: Host, folder: Path, debs: Sequence[str], keep: Collection[str]
 
     keep: names of what is in it already and stays; metapackages never do.
     """
-    _check_tools(host)
     fingerprint = _key(host)
     old = host.link_target(REPOSITORY)
     new = KERNELS / f"repository.{int(old.rpartition('.')[2]) + 1 if old else 1}"
@@ -87,14 +88,6 @@ def sources_text(key: str) -> str:
         "# Written by `xenable kernel build`; `xenable kernel remove-repository` takes it away.\n"
         f"Types: deb\nURIs: file:{REPOSITORY}\nSuites: ./\nSigned-By:\n" + "\n".join(lines) + "\n"
     )
-
-
-def _check_tools(host: Host) -> None:
-    for program, package in (("gpg", "gpg"), ("apt-ftparchive", "apt-utils")):
-        if not host.exists(f"/usr/bin/{program}"):
-            raise XenableError(
-                f"cannot make a repository: {program} is missing", hint=f"sudo apt install {package}"
-            )
 
 
 def _index(host: Host, folder: Path, fingerprint: str) -> None:
