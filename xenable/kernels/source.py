@@ -8,7 +8,7 @@ as they are.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xenable.errors import XenableError
@@ -88,19 +88,25 @@ def take_tarball(host: Host, path: Path, sha256: str, progress: Progress) -> Arc
     if not host.is_file(path):
         raise XenableError(f"{what}: there is no such file")
     with host.lock_folder(SOURCES):
-        # A copy: it could be changed between a look at it and its use.
-        copy, target = SOURCES / ".tarball", SOURCES / path.name
+        # A copy: it could be changed between a look at it and its use. Only what is good gets to the others.
+        aside = SOURCES / ".tarball"
+        copy, target = aside / path.name, SOURCES / path.name
         progress(0.0, f"reading {path.name}")
-        host.run(["cp", "--reflink=auto", "--", path, copy], timeout=None)
-        found = host.sha256(copy)
-        if found != sha256:
-            host.remove(copy)
-            raise XenableError(
-                f"{what}: its SHA-256 is {found}, and not {sha256}",
-                hint="nothing of it was looked at; get it again, and the sum from who signs it",
-            )
-        host.rename(copy, target)
-        return open_archive(host, target, sha256)
+        try:
+            host.run(["rm", "-rf", "--", aside])
+            host.make_folder(aside)
+            host.run(["cp", "--reflink=auto", "--", path, copy], timeout=None)
+            found = host.sha256(copy)
+            if found != sha256:
+                raise XenableError(
+                    f"{what}: its SHA-256 is {found}, and not {sha256}",
+                    hint="nothing of it was looked at; get it again, and the sum from who signs it",
+                )
+            archive = open_archive(host, copy, sha256)
+            host.rename(copy, target)
+        finally:
+            host.run(["rm", "-rf", "--", aside])
+        return replace(archive, path=target)
 
 
 def drop_others(host: Host, archive: Archive) -> None:

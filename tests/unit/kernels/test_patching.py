@@ -11,8 +11,10 @@ import pytest
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels import patches
+from xenable.kernels import source as source_module
 from xenable.kernels.archive import Archive, extract, open_archive
 from xenable.kernels.patches import Patch, add_patch, patches_for, read_patch
+from xenable.kernels.source import take_tarball
 
 pytestmark = pytest.mark.realtool
 
@@ -50,6 +52,34 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
 
 def test_which_linux_it_is(source: Archive) -> None:
     assert (source.version, source.series, source.date) == ("6.1.9", (6, 1), 1_700_000_000)
+
+
+def test_only_a_good_archive_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = tmp_path / "sources"
+    monkeypatch.setattr(source_module, "SOURCES", sources)
+    good = pack(tmp_path, {"Makefile": MAKEFILE})
+    candidate = pack(
+        tmp_path, {"Makefile": MAKEFILE.replace("EXTRAVERSION =", "EXTRAVERSION = -rc1")}, "rc.tar"
+    )
+    text = tmp_path / "linux.txt"
+    text.write_text("no archive\n")
+    for path, sha256, why in (
+        (good, "0" * 64, "its SHA-256 is"),
+        (candidate, HOST.sha256(candidate), "no release of Linux"),
+        (text, HOST.sha256(text), "it is no tar archive"),
+    ):
+        with pytest.raises(XenableError, match=why):
+            take_tarball(HOST, path, sha256, quiet)
+        assert list(sources.iterdir()) == []
+    archive = take_tarball(HOST, good, HOST.sha256(good), quiet)
+    assert archive.path == sources / good.name and archive.version == "6.1.9"
+    # One that is no good does not take the place of a good one with its name.
+    other = tmp_path / "other"
+    other.mkdir()
+    bad = pack(other, {"README": "x"}, good.name)
+    with pytest.raises(XenableError):
+        take_tarball(HOST, bad, HOST.sha256(bad), quiet)
+    assert HOST.sha256(archive.path) == archive.sha256 and not (sources / ".tarball").exists()
 
 
 def test_unpacking_all_or_some(source: Archive, tmp_path: Path) -> None:
