@@ -60,6 +60,7 @@ def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, .
 
 
 def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, then_reboot: bool) -> None:
+    from xenable.checks.kernels import GENERIC_ADDED
     from xenable.checks.memory import dom0_memory
     from xenable.convert import prepare, start
     from xenable.journal import Terms
@@ -70,7 +71,9 @@ def _convert(host: Host, config: Config, accepted: frozenset[str], yes: bool, th
 
     facts, findings, good = prepare(host, config, accepted)
     width = width_of(sys.stderr)
-    show([*render_findings(findings, accepted, width, severities=MATTERS), BLANK], sys.stderr)
+    # Of the notes only one that is a choice: nothing is asked about it later.
+    told = [f for f in findings if f.severity in MATTERS or f.id == GENERIC_ADDED.id]
+    show([*render_findings(told, accepted, width), BLANK], sys.stderr)
     if not good:
         raise XenableError(
             "cannot apply: this machine is not ready",

@@ -46,17 +46,11 @@ def not_ready(findings: Sequence[Finding], overrides: Collection[str]) -> str:
     return f"this machine is not ready: {count}"
 
 
-def render_findings(
-    findings: Sequence[Finding],
-    overrides: Collection[str],
-    width: int,
-    *,
-    severities: Collection[Severity] = tuple(Severity),
-) -> list[Line]:
-    """All findings of these severities, and the verdict as the last line."""
+def render_findings(findings: Sequence[Finding], overrides: Collection[str], width: int) -> list[Line]:
+    """The findings, and the verdict as the last line."""
     lines: list[Line] = []
     for severity, heading, style in GROUPS:
-        group = [f for f in findings if f.severity is severity and severity in severities]
+        group = [f for f in findings if f.severity is severity]
         if not group:
             continue
         lines += [line(Span(heading, style)), BLANK]

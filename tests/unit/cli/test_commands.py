@@ -19,6 +19,7 @@ import pytest
 from tests.factory import make_facts
 from xenable import convert, trial
 from xenable.__main__ import run
+from xenable.checks.kernels import GENERIC_ADDED, OTHER_KERNEL
 from xenable.cli import COMMANDS, HIDDEN, xenable
 from xenable.config import Config
 from xenable.engine import Direction, Event
@@ -280,6 +281,18 @@ def test_apply_tells_what_it_does_on_stderr(machine: Machine, capsys: pytest.Cap
     assert "packages/held (overridden)" in streams.err and "[1/1] write /etc/a" in streams.err
     assert "arm the trial boot" in streams.err
     assert "Next boot" in streams.out and "\x1b" not in streams.out + streams.err
+
+
+def test_apply_names_the_choice_between_two_kernels(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person(monkeypatch, "n\n")
+    machine.findings = (GENERIC_ADDED.found("A kernel comes."), OTHER_KERNEL.found("Another one runs."))
+    assert run(["apply"]) == Exit.FAILED
+    said = " ".join(capsys.readouterr().err.split())
+    assert "kernel/generic-added" in said and "then `--kernel xen`" in said
+    assert said.index("then `--kernel xen`") < said.index("Turn this machine into a Xen dom0?")
+    assert OTHER_KERNEL.id not in said and machine.calls == []
 
 
 def test_apply_does_not_start_on_a_machine_that_is_not_ready(
