@@ -12,19 +12,22 @@ from lab.story import must, say, step
 from lab.tree import diff_trees
 from lab.vm import VM
 
-OWN_ENTRY = """set -e
-cat >>/etc/grub.d/40_custom <<'END'
-menuentry 'xen kernel' --id xen-kernel {
-    search --no-floppy --fs-uuid --set=root @DISK@
-    linux /boot/vmlinux-@RELEASE@ root=UUID=@DISK@ ro console=hvc0
-    initrd /boot/initrd.img-@RELEASE@
+OWN_ENTRY = """#!/bin/sh
+set -e
+image=$(find /boot -name 'vmlinux-*-xen-*' | sort -V | tail -n 1)
+[ -n "$image" ] || exit 0
+release=${image#/boot/vmlinux-}
+disk=$(findmnt -no UUID /)
+cat <<END
+menuentry 'Linux $release' --id xen-kernel {
+    search --no-floppy --fs-uuid --set=root $disk
+    linux $image root=UUID=$disk ro console=hvc0
+    initrd /boot/initrd.img-$release
 }
 END
-sed -i '/^GRUB_DEFAULT=/d' /etc/default/grub
-echo GRUB_DEFAULT=xen-kernel >>/etc/default/grub
-update-grub
 """
-"""A guest has no hypervisor of its own: its menu has no entry for such a kernel until one is added."""
+"""In a guest's /etc/grub.d: it has no hypervisor of its own, and its menu no entry for such a kernel.
+docs/how-to/kernel-for-a-guest.md has it."""
 
 OFFERED = "built here, could be it too"
 """Said of a kernel that apt knows, and of none that could only be built."""
@@ -115,12 +118,14 @@ def run(lab: Lab) -> None:
 
 def same_kernel(vm: VM, guest: str, release: str) -> None:
     """Install dom0's kernel in a guest from dom0's repository, and make it the guest's default."""
+    place = "/etc/grub.d/09_xen_kernel"
+    in_guest(vm, guest, f"cat >{place} <<'SCRIPT'\n{OWN_ENTRY}SCRIPT\nchmod 755 {place}")
     packed = f"{xenkernel.REPOSITORY}/xen-image-{release}_*.deb"
     vm.ssh(f"cat {packed} | {SSH} root@{guest} 'cat >/var/tmp/xen-image.deb'", timeout=900)
     install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q /var/tmp/xen-image.deb"
     in_guest(vm, guest, install, timeout=3600)
-    disk = in_guest(vm, guest, "findmnt -no UUID /").strip()
-    in_guest(vm, guest, OWN_ENTRY.replace("@DISK@", disk).replace("@RELEASE@", release), 600)
+    menu = in_guest(vm, guest, "cat /boot/grub/grub.cfg")
+    must(f"linux /boot/vmlinux-{release} " in menu, f"the package's own hooks made its entry: {menu}")
 
 
 def native_lines(menu: str) -> list[str]:

@@ -3,7 +3,8 @@
 
 import json
 import os
-import re
+import subprocess
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -66,5 +67,29 @@ def test_words_of_the_scenario_are_those_of_the_program() -> None:
     """Text that every machine gets to see proves nothing."""
     assert kernel.OFFERED not in GENERIC_ADDED.remedy
     assert kernel.OFFERED in (CHECKOUT / "xenable/checks/kernels.py").read_text()
-    left = kernel.OWN_ENTRY.replace("@DISK@", "x").replace("@RELEASE@", "y")
-    assert not re.search(r"@[A-Z]+@", left)
+    how_to = CHECKOUT / "docs/how-to/kernel-for-a-guest.md"
+    assert textwrap.indent(kernel.OWN_ENTRY, "    ") in how_to.read_text()
+
+
+@pytest.mark.realtool
+def test_the_entry_of_a_guest(tmp_path: Path) -> None:
+    """With the real shell and GRUB's own parser; only the folder and the disk are others."""
+    boot = tmp_path / "boot"
+    boot.mkdir()
+    findmnt = tmp_path / "findmnt"
+    findmnt.write_text("#!/bin/sh\necho 6b2f2c5e\n")
+    findmnt.chmod(0o755)
+    script = tmp_path / "script"
+    script.write_text(kernel.OWN_ENTRY.replace("/boot", str(boot)))
+    subprocess.run(["shellcheck", script], check=True)
+
+    def entry() -> str:
+        run = ["env", f"PATH={tmp_path}:/usr/bin:/bin", "sh", script]
+        return subprocess.run(run, check=True, capture_output=True, text=True).stdout
+
+    assert entry() == ""
+    for version in ("6.12.9-2-xen-lean", "6.12.9-10-xen-lean", "6.1.0-9-amd64"):
+        (boot / f"vmlinux-{version}").touch()
+    subprocess.run(["grub-script-check"], input=entry(), check=True, text=True)
+    assert f"linux {boot}/vmlinux-6.12.9-10-xen-lean root=UUID=6b2f2c5e ro console=hvc0\n" in entry()
+    assert f"initrd {boot}/initrd.img-6.12.9-10-xen-lean\n" in entry()
