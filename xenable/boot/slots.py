@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xenable.boot.commandline import DEADLINE, HOLD, NO_WATCHDOG, dom0_arguments, serial_consoles
-from xenable.boot.deadman import append_archive, deadman_archive, watchdog_modules
+from xenable.boot.deadman import MODULES, append_archive, deadman_archive, watchdog_modules
 from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.menu import SLOTS
 from xenable.boot.room import room_to_keep
@@ -47,7 +47,6 @@ FOLDER = Path("/boot/xenable")
 MENU = "/boot/grub/grub.cfg"
 SUMS = "SHA256SUMS"
 
-MODULES = Path("/lib/modules")
 _OF_PACKAGES = ("kernel", "modules.order", "modules.builtin")
 """Some of these come with every kernel and go with it. What depmod writes may stay, and what DKMS built."""
 
@@ -245,7 +244,7 @@ def lost_kernel(host: Host, slot: str) -> str:
     The slot itself is whole then: it boots, and has no driver but those in its initrd.
     """
     manifest = read_manifest(host, slot)
-    if manifest is None or any(host.exists(MODULES / manifest.kernel / name) for name in _OF_PACKAGES):
+    if manifest is None or any(host.exists(f"{MODULES}/{manifest.kernel}/{name}") for name in _OF_PACKAGES):
         return ""
     return manifest.kernel
 
