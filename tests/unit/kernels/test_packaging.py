@@ -106,7 +106,7 @@ def test_what_is_built_last_is_the_newest_of_the_menu(tmp_path: Path) -> None:
     """Else another flavour that apt brings beside the first would never be tried."""
     host = Host(tmp_path)
     host.make_folder(BUILDS.parent)
-    releases = []
+    releases: list[str] = []
     for name in ("lean", "lean", "generic", "lean"):
         naming = next_naming(host, "6.12.9", name)
         add_build(host, replace(BUILD, flavour=name, revision=naming.revision, inputs=naming.release))
