@@ -89,7 +89,9 @@ def give(vm: VM, built: Built) -> None:
     kernels = built.folder / "var/xenable/kernels"
     folder = kernels / (kernels / "repository").readlink()
     bundle = vm.folder / "repository.tar"
-    run(["tar", "-C", os.fspath(folder), "-cf", os.fspath(bundle), "."], doing="pack the repository")
+    # But for the source, which no machine needs, and which is larger than all the rest.
+    pack = ["tar", "-C", os.fspath(folder), "--exclude=*.tar.*", "-cf", os.fspath(bundle), "."]
+    run(pack, doing="pack the repository")
     vm.put(bundle, "/var/tmp/repository.tar")
     bundle.unlink()
     vm.ssh(f"mkdir -p {REPOSITORY} && tar -C {REPOSITORY} --no-same-owner -xf /var/tmp/repository.tar")

@@ -62,6 +62,7 @@ def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
         xen_image("6.12.9-1")
         debs = sorted(path.name for path in Path("/archive").glob("*.deb"))
         repository.publish(HOST, Path("/archive"), debs, ())
+        assert "Types: deb\n" in places.APT_SOURCES.read_text()
         told = simulate(HOST, KERNELS_DEBIAN, with_kernel=False)
         assert told is not None and told.xen_kernel is not None and told.xen_kernel.version == "6.12.9-1"
         # A second build comes beside the first, and both can be had.
@@ -93,6 +94,48 @@ def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
         assert HOST.names(places.KERNELS) == () and not HOST.exists(places.APT_SOURCES)
         command("apt-get -qq update")
         assert status("xen-image-6.12.9-2-xen-lean") == "installed"
+
+    inside(work)
+
+
+SOURCE = """set -e
+mkdir -p /srv/xen-kernel/debian/source && cd /srv/xen-kernel
+printf 'xen-kernel (VERSION) unstable; urgency=medium\\n\\n  * x\\n\\n' >debian/changelog
+echo ' -- X <x@example.org>  Sat, 31 Jan 2026 12:00:00 +0000' >>debian/changelog
+printf 'Source: xen-kernel\\nMaintainer: X <x@example.org>\\n\\n' >debian/control
+printf 'Package: xen-image-lean\\nArchitecture: amd64\\nDescription: x\\n' >>debian/control
+printf '#!/usr/bin/make -f\\n%%:\\n\\tdh $@\\n' >debian/rules
+echo '3.0 (quilt)' >debian/source/format
+orig=/archive/xen-kernel_6.12.9.orig.tar.xz
+[ -e $orig ] || tar -C /srv --exclude=debian -caf $orig xen-kernel
+cd /archive && cp -r /srv/xen-kernel . && dpkg-source -b xen-kernel >/dev/null 2>&1 && rm -r xen-kernel
+"""
+
+
+def test_the_source_of_a_build_is_offered_with_it() -> None:
+    def work() -> None:
+        Path("/etc/apt/sources.list").write_text("")
+        xen_image("6.12.9-1")
+        command(SOURCE.replace("VERSION", "6.12.9-1"))
+        first = sorted(path.name for path in Path("/archive").iterdir() if path.is_file())
+        assert "xen-kernel_6.12.9.orig.tar.xz" in first and "xen-kernel_6.12.9-1.dsc" in first
+        repository.publish(HOST, Path("/archive"), first, ())
+        assert "Types: deb deb-src\n" in places.APT_SOURCES.read_text()
+        old = (places.REPOSITORY / "xen-kernel_6.12.9.orig.tar.xz").stat().st_ino
+        # The next build of the same Linux shares the archive of it with the one before.
+        command(SOURCE.replace("VERSION", "6.12.9-2"))
+        second = [name for name in HOST.names("/archive") if "6.12.9-2" in name or ".orig." in name]
+        with (places.REPOSITORY / "xen-kernel_6.12.9.orig.tar.xz").open("rb") as in_use:
+            repository.publish(HOST, Path("/archive"), second, first)
+            assert (places.REPOSITORY / "xen-kernel_6.12.9.orig.tar.xz").stat().st_ino != old
+            assert len(in_use.read()) > 0
+        Path("/srv/got").mkdir()
+        for version in ("6.12.9-1", "6.12.9-2"):
+            command(f"cd /srv/got && apt-get -qq source xen-kernel={version} 2>&1 && rm -r xen-kernel-*")
+            assert Path(f"/srv/got/xen-kernel_{version}.dsc").exists()
+        assert repository.remove(HOST)
+        command("apt-get -qq update")
+        assert not [name for name in HOST.names("/var/lib/apt/lists") if "xenable" in name]
 
     inside(work)
 

@@ -31,9 +31,10 @@ RELEASE = (
 )
 
 
-def publish(host: Host, folder: Path, debs: Sequence[str], keep: Collection[str]) -> None:
+def publish(host: Host, folder: Path, files: Sequence[str], keep: Collection[str]) -> None:
     """Add packages to the repository, whole or not at all, and make apt see it. Errors: XenableError.
 
+    files: names in the folder, of packages, and of what source packages consist of.
     keep: names of what is in it already and stays; metapackages never do.
     """
     fingerprint = _key(host)
@@ -46,16 +47,20 @@ def publish(host: Host, folder: Path, debs: Sequence[str], keep: Collection[str]
         # series or flavour, or of patches that were taken out again.
         if name in keep and not _MOVING.match(name):
             host.link_or_copy(REPOSITORY / name, new / name)
-    for name in debs:
-        # By copy: the folder of the build may be on another file system.
-        host.run(["cp", "--reflink=auto", "--", folder / name, new / name], timeout=None)
+    for name in files:
+        # By copy: the folder of the build may be on another file system. Not into what is there: two builds
+        # of one Linux share its archive, and that file is the one that apt reads until the end.
+        host.run(
+            ["cp", "--reflink=auto", "--remove-destination", "--", folder / name, new / name], timeout=None
+        )
         host.chmod(new / name, 0o644)
     _index(host, new, fingerprint)
     host.run(["sync", "-f", new], timeout=None)
     host.symlink(REPOSITORY, new.name)
     if old:
         host.run(["rm", "-rf", "--", KERNELS / old])
-    host.write(APT_SOURCES, sources_text(_public(host, fingerprint)).encode())
+    text = sources_text(_public(host, fingerprint), with_source=_has_source(host, REPOSITORY))
+    host.write(APT_SOURCES, text.encode())
     _refresh(host)
 
 
@@ -81,19 +86,29 @@ def remove(host: Host) -> bool:
     return there
 
 
-def sources_text(key: str) -> str:
-    """The file for apt, with the public key in it: sources.list(5). Pure."""
+def sources_text(key: str, *, with_source: bool) -> str:
+    """The file for apt, with the public key in it: sources.list(5). Pure.
+
+    with_source: whether there is an index of source packages; apt would complain about one that is missing.
+    """
+    types = "deb deb-src" if with_source else "deb"
     lines = (f" {line}" if line.strip() else " ." for line in key.strip().splitlines())
     return (
         "# Written by `xenable kernel build`; `xenable kernel remove-repository` takes it away.\n"
-        f"Types: deb\nURIs: file:{REPOSITORY}\nSuites: ./\nSigned-By:\n" + "\n".join(lines) + "\n"
+        f"Types: {types}\nURIs: file:{REPOSITORY}\nSuites: ./\nSigned-By:\n" + "\n".join(lines) + "\n"
     )
 
 
+def _has_source(host: Host, folder: Path) -> bool:
+    return any(name.endswith(".dsc") for name in host.names(folder))
+
+
 def _index(host: Host, folder: Path, fingerprint: str) -> None:
-    """Packages, Release and InRelease of a folder of packages."""
-    packages = host.run(["env", "-C", folder, "apt-ftparchive", "packages", "."], timeout=600).stdout
-    host.write(folder / "Packages", packages.encode())
+    """Packages, Sources, Release and InRelease of a folder of packages; Sources where it has any."""
+    indexes = {"Packages": "packages", **({"Sources": "sources"} if _has_source(host, folder) else {})}
+    for name, word in indexes.items():
+        text = host.run(["env", "-C", folder, "apt-ftparchive", word, "."], timeout=600).stdout
+        host.write(folder / name, text.encode())
     options = [word for key, value in RELEASE for word in ("-o", f"APT::FTPArchive::Release::{key}={value}")]
     release = host.run(["env", "-C", folder, "apt-ftparchive", *options, "release", "."], timeout=600).stdout
     host.write(folder / "Release", release.encode())
