@@ -127,3 +127,63 @@ def test_a_flavour_asks_for_all_that_a_dom0_needs(name: str, series: tuple[int, 
     assert all(len(line) < 80 for line in chosen.about.splitlines())
     if chosen.base is Base.NOTHING:
         assert asked["CONFIG_64BIT"] == "y" and "CONFIG_MODULE_SIG" not in asked
+
+
+NFT_WORDS = {
+    r"table inet": ("NF_TABLES_INET",),
+    r"table netdev": ("NF_TABLES_NETDEV",),
+    r"table bridge": ("NF_TABLES_BRIDGE",),
+    r"table arp": ("NF_TABLES_ARP",),
+    r"hook ingress": ("NETFILTER_INGRESS",),
+    r"hook egress": ("NETFILTER_EGRESS",),
+    r"type nat hook": ("NFT_NAT",),
+    r"ct": ("NFT_CT", "NF_CONNTRACK"),
+    r"ct count": ("NFT_CONNLIMIT",),
+    r"masquerade": ("NFT_MASQ",),
+    r"[sd]nat": ("NFT_NAT",),
+    r"redirect to": ("NFT_REDIR",),
+    r"(?:counter|quota|limit|ct helper|synproxy) name": ("NFT_OBJREF",),
+    r"limit rate": ("NFT_LIMIT",),
+    r"log (?:prefix|group|level)": ("NFT_LOG",),
+    r"quota": ("NFT_QUOTA",),
+    r"reject": ("NFT_REJECT",),
+    r"fib": ("NFT_FIB_INET",),
+    r"(?:jhash|symhash)": ("NFT_HASH",),
+    r"numgen": ("NFT_NUMGEN",),
+    r"socket": ("NFT_SOCKET",),
+    r"tproxy": ("NFT_TPROXY",),
+    r"dup to": ("NFT_DUP_NETDEV",),
+    r"fwd to": ("NFT_FWD_NETDEV",),
+    r"flow add": ("NFT_FLOW_OFFLOAD",),
+    r"queue (?:num|to)": ("NFT_QUEUE",),
+    r"synproxy": ("NFT_SYNPROXY",),
+    r"osf": ("NFT_OSF",),
+    r"ipsec": ("NFT_XFRM",),
+}
+"""Words of nft that are options of their own in the kernel; all others are in nf_tables itself."""
+
+BUILT_IN_SINCE = {"NFT_OBJREF": (6, 2)}
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_every_flavour_has_what_the_guest_network_uses(series: tuple[int, int]) -> None:
+    names = ("table.nft", "nat.nft", "vif-xenable", "network")
+    lines = [
+        line
+        for name in names
+        for line in (TOP / "data/network" / name).read_text(encoding="utf-8").splitlines()
+        if not line.lstrip().startswith("#")
+    ]
+    rules = "\n".join(lines)
+    found = {word for word in NFT_WORDS if re.search(rf"(?<![\w-]){word}(?![\w-])", rules)}
+    assert {"table netdev", "hook ingress", "masquerade", "ct"} <= found, "the rules are read wrongly"
+    used = {option for word in found for option in NFT_WORDS[word]}
+    assert "NFT_OBJREF" in used
+    used -= {option for option, since in BUILT_IN_SINCE.items() if series >= since}
+    # What they ask of ip, and of /proc and /sys.
+    for words, option in (("type dummy", "DUMMY"), ("/sys/class/net", "SYSFS"), ("/proc/sys/", "PROC_SYSCTL")):
+        assert words in rules
+        used.add(option)
+    asked = parse_options(for_series((TOP / "kernel/config/xen.config").read_text(encoding="utf-8"), series))
+    lacking = {option for option in used if asked.get(f"CONFIG_{option}") not in ("y", "m")}
+    assert not lacking, f"xen.config does not ask for {sorted(lacking)}"
