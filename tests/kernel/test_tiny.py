@@ -133,7 +133,8 @@ def test_packages_and_names(built: Built, tmp_path: Path) -> None:
         f"vmlinux-{release}",
     ]
     assert "\nCONFIG_XEN_DOM0=y\n" in (root / f"boot/config-{release}").read_text()
-    modules = root / "lib/modules" / release
+    assert not (root / "lib").exists(), "behind the link /lib"
+    modules = root / "usr/lib/modules" / release
     assert list(modules.rglob("xenfs.ko")) and (modules / "build").readlink() == Path(
         f"/usr/src/xen-headers-{release}"
     )
@@ -201,7 +202,7 @@ def test_it_boots_as_dom0(built: Built, tmp_path: Path) -> None:
     command_line = "console=com1 com1=115200,8n1 dom0_mem=256M"
     (tmp_path / "xen").write_bytes(hypervisor(tmp_path))
     shutil.copy(root / f"boot/vmlinux-{release}", tmp_path / "kernel")
-    modules = root / "lib/modules" / release
+    modules = root / "usr/lib/modules" / release
     initrd(tmp_path, [next(modules.rglob(f"{name}.ko")) for name in ("xen-privcmd", "xenfs")])
     words = [
         "qemu-system-x86_64",
