@@ -62,7 +62,9 @@ def _row(
 ) -> KernelRow:
     options = read_options(host, version)
     known = bool(options) and bool(image)
-    package = _package(host, image or f"{MODULES}/{version}", version)
+    # /lib is a link, and dpkg knows a file by the name that its package has for it.
+    paths = (image,) if image else (f"{MODULES}/{version}", f"/usr{MODULES}/{version}")
+    package = _package(host, paths, version)
     xen_only = image.startswith(f"{BOOT}/{XEN_ONLY}")
     guest = options >= GUEST_OPTIONS and bool({"CONFIG_XEN_PV", "CONFIG_XEN_PVH"} & options)
     return KernelRow(
@@ -84,11 +86,12 @@ def _answer(known: bool, image: str, yes: bool) -> Answer:
     return Answer.of(yes if known else None)
 
 
-def _package(host: Host, path: str, version: str) -> str:
+def _package(host: Host, paths: tuple[str, ...], version: str) -> str:
     names = (f"xen-image-{version}", f"linux-image-{version}", f"linux-image-unsigned-{version}")
     for prefix in (*names, f"linux-modules-{version}", "linux-image-", ""):
-        if package := owner(host, path, prefix):
-            return package
+        for path in paths:
+            if package := owner(host, path, prefix):
+                return package
     return ""
 
 

@@ -68,6 +68,13 @@ def test_rows(host: Host) -> None:
     assert (gone.dom0, gone.guest, gone.native) == (Answer.NO, Answer.NO, Answer.NO) and gone.image == ""
 
 
+@pytest.mark.parametrize("folder", ["/lib/modules", "/usr/lib/modules"])
+def test_who_has_brought_modules_without_an_image(host: Host, folder: str) -> None:
+    host.write("/var/lib/dpkg/info/linux-base.list", f"{folder}/5.10.0-gone\n".encode())
+    rows = {row.version: row for row in kernel_rows(host)}
+    assert rows["5.10.0-gone"].package == "linux-base"
+
+
 def test_table(host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(kernel, "Host", lambda: host)
     assert run(["kernel", "list"]) == Exit.DONE
