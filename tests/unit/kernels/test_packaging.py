@@ -79,6 +79,52 @@ def test_scripts(tmp_path: Path) -> None:
         subprocess.run(["shellcheck", tmp_path / name], check=True)
 
 
+@pytest.mark.realtool
+@pytest.mark.parametrize(
+    ("running", "kept"),
+    [
+        ("6.12.8-1-xen-lean", "^xen-image-6[.]12[.]8-1-xen-lean$"),
+        # The very one that is configured, one of the distribution, and what is no name of ours.
+        ("6.12.9-2-xen-lean", ""),
+        ("6.12.8-cloud-amd64", ""),
+        ('6.1"-xen-x', ""),
+    ],
+)
+def test_autoremove_leaves_the_kernel_that_runs(tmp_path: Path, running: str, kept: str) -> None:
+    folder, programs, boot = tmp_path / "apt.conf.d", tmp_path / "bin", tmp_path / "boot"
+    for place in (folder, programs, boot):
+        place.mkdir()
+    for name, text in (("uname", f"echo '{running}'"), ("depmod", ":"), ("run-parts", ":")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    image = boot / "vmlinux-6.12.9-2-xen-lean"
+
+    def script(name: str, action: str) -> None:
+        text = files()[f"xen-image-6.12.9-2-xen-lean.{name}"]
+        for there, here in (("/etc/apt/apt.conf.d", folder), ("/boot/", f"{boot}/"), ("/lib/modules", tmp_path)):
+            text = text.replace(there, str(here))
+        env = {"PATH": f"{programs}:/usr/bin:/bin"}
+        subprocess.run(["sh", "-c", text, "script", action], check=True, env=env)
+
+    image.touch()
+    script("postinst", "configure")
+    assert [path.name for path in folder.iterdir()] == (["92xen-image"] if kept else [])
+    if kept:
+        told = subprocess.run(
+            ["apt-config", "-c", folder / "92xen-image", "dump", "APT::NeverAutoRemove"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f'"{kept}"' in told.stdout
+    # It goes with the last of these kernels, and not before.
+    script("postrm", "remove")
+    assert bool(list(folder.iterdir())) == bool(kept)
+    image.unlink()
+    script("postrm", "remove")
+    assert not list(folder.iterdir())
+
+
 # --------------------------------------------------------------------------------------------------- numbers
 
 
