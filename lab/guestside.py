@@ -101,8 +101,11 @@ def in_guest(vm: VM, name: str, command: str, timeout: float = 300) -> str:
     return result.stdout
 
 
-def wait_guest(vm: VM, name: str, old_boot_id: str = "", timeout: float = 600) -> str:
-    """Wait until root can log in to a guest at another boot than the old one; returns the boot's id."""
+def wait_guest(vm: VM, name: str, old_boot_id: str = "", timeout: float = 1800) -> str:
+    """Wait until root can log in to a guest at another boot than the old one; returns the boot's id.
+
+    Emulated hardware runs a PVH guest three times as slowly as a PV one: that may take half an hour.
+    """
     deadline = time.monotonic() + timeout
     said = ""
     while time.monotonic() < deadline:

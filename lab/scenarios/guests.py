@@ -110,8 +110,7 @@ def dom0(lab: Lab) -> Path:
 
 def answers(vm: VM, name: str, kind: str) -> None:
     """Demand that a guest of that kind comes up, knows its name, and reaches dom0, as dom0 reaches it."""
-    # Emulated hardware runs a PVH guest three times as slowly as a PV one.
-    wait_guest(vm, name, timeout=1800 if kind == "pvh" else 600)
+    wait_guest(vm, name)
     must(in_guest(vm, name, "hostname").strip() == name, f"{name} knows its name")
     in_guest(vm, name, "ping -c 2 -W 5 dom0")
     vm.ssh(f"ping -c 2 -W 5 {name}")
@@ -141,5 +140,5 @@ def upgrade(vm: VM, name: str) -> None:
     in_guest(vm, name, f"rm /boot/*-{old} && update-grub", timeout=600)
     must(f"vmlinuz-{new}" in in_guest(vm, name, "cat /boot/grub/grub.cfg"), f"the menu has {new}")
     xenable(vm, f"guest reboot {name}")
-    wait_guest(vm, name, boot, timeout=1800)
+    wait_guest(vm, name, boot)
     must(in_guest(vm, name, "uname -r").strip() == new, f"the guest runs {new}")

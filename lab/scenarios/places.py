@@ -67,7 +67,7 @@ def run(lab: Lab) -> None:
             store(vm, "/var/lib/xenable/guests")
             vm.put(cloud, CLOUD)
             create(vm, "cloud1", f"--image {CLOUD} --disk 11G --type pvh --memory 512M")
-            wait_guest(vm, "cloud1", timeout=1200)
+            wait_guest(vm, "cloud1")
             must(in_guest(vm, "cloud1", "hostname").strip() == "cloud1", "it knows its name")
             in_guest(vm, "cloud1", "ping -c 2 -W 5 dom0")
             must("status: done" in in_guest(vm, "cloud1", "cloud-init status --wait", 900), "all is done")
@@ -84,7 +84,7 @@ def run(lab: Lab) -> None:
             vm.ssh("xenable guest export --libvirt cloud1 >/var/tmp/lab/cloud1.xml")
             vm.ssh("virsh -c xen:///system define --validate /var/tmp/lab/cloud1.xml")
             vm.ssh("virsh -c xen:///system start cloud1", timeout=600)
-            wait_guest(vm, "cloud1", timeout=1200)
+            wait_guest(vm, "cloud1")
             must(guests(vm)["cloud1"]["state"] != "stopped", f"xenable sees it: {guests(vm)['cloud1']}")
         vm.power_cut()
 
