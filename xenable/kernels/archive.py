@@ -12,7 +12,8 @@ from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.table import Series
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*\.tar(\.(xz|gz|bz2|zst))?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*\.tar\.(xz|gz|bz2)")
+"""What may be the upstream archive of a source package (dpkg-source(1), 3.0 (quilt))."""
 
 
 @dataclass(frozen=True, kw_only=True)

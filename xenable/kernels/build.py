@@ -30,6 +30,7 @@ from xenable.kernels.patches import Patch, try_patches
 from xenable.kernels.places import WORK
 from xenable.kernels.records import Build, builds, next_naming, same_build
 from xenable.kernels.repository import NEEDED
+from xenable.kernels.sourcepackage import make_source, source_files
 from xenable.model import Progress
 
 MIB = 1 << 20
@@ -109,6 +110,11 @@ def packages(host: Host, place: Path) -> tuple[str, ...]:
     return tuple(name for name in host.names(place) if name.endswith(".deb"))
 
 
+def sources(request: Request, state: State) -> tuple[str, ...]:
+    """Names of the files of the source package that a build made, beside its packages."""
+    return source_files(state.naming, request.archive)
+
+
 def finish(host: Host, place: Path) -> None:
     """Remove the folder of a build whose packages are where apt finds them."""
     host.run(["rm", "-rf", "--one-file-system", "--", place], timeout=None)
@@ -165,10 +171,7 @@ def _unpack(host: Host, request: Request, place: Path, state: State, progress: P
     host.run(["rm", "-rf", "--", new, tree], timeout=None)
     host.make_folder(new)
     extract(host, request.archive, new)
-    files = packaging.debian_files(
-        packaging.templates(), state.naming, request.flavour, request.archive, request.patches
-    )
-    for name, text in files.items():
+    for name, text in _debian(request, state).items():
         host.make_folder((new / "debian" / name).parent)
         host.write(new / "debian" / name, text.encode(), mode=0o755 if name == "rules" else 0o644)
     progress(0.09, "applying the patches")
@@ -217,7 +220,20 @@ def _compile(host: Host, request: Request, place: Path, state: State, progress: 
         _write_log(host, place, lines)
     if result.code != 0:
         raise _build_error(request.flavour, place, result)
+    progress(0.95, "making the source package")
+    made = [
+        configure.CONFIG,
+        *(f"debian/fragments/{n}" for n in host.names(place / "tree/debian/fragments")),
+    ]
+    names = [*_debian(request, state), *(name.removeprefix("debian/") for name in made)]
+    make_source(host, request.archive, state.naming, names, place)
     return _reached(host, place, state, Stage.BUILT)
+
+
+def _debian(request: Request, state: State) -> dict[str, str]:
+    return packaging.debian_files(
+        packaging.templates(), state.naming, request.flavour, request.archive, request.patches
+    )
 
 
 def _write_log(host: Host, place: Path, lines: Sequence[str]) -> None:

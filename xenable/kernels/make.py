@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from xenable.kernels.patches import patches_for
 from xenable.kernels.places import KERNELS, REPOSITORY
 from xenable.kernels.records import Build, add_build, builds, packages_of_last
 from xenable.kernels.source import drop_others, fetch_source, take_tarball
+from xenable.kernels.sourcepackage import version_of
 from xenable.kernels.table import Series, kernel_series, xen_series
 from xenable.model import Progress
 
@@ -80,7 +82,10 @@ def _make(host: Host, flavour: Flavour, choice: Choice, jobs: int, progress: Pro
     state, place = build.build(host, request, progress)
     debs = build.packages(host, place)
     progress(0.98, "putting the packages where apt finds them")
-    repository.publish(host, place, debs, packages_of_last(builds(host), KEPT))
+    sources = build.sources(request, state)
+    keep = packages_of_last(builds(host), KEPT)
+    # Upstream's archive is one file for all builds of its version.
+    repository.publish(host, place, (*debs, *sources), {*keep, *_sources_of(host, keep)}.difference(sources))
     made = Build(
         upstream=state.version,
         revision=state.revision,
@@ -96,3 +101,10 @@ def _make(host: Host, flavour: Flavour, choice: Choice, jobs: int, progress: Pro
     drop_others(host, archive)
     progress(1.0, made.naming.release)
     return Made(build=made, present=False, newer=newer)
+
+
+def _sources_of(host: Host, packages: Iterable[str]) -> frozenset[str]:
+    """Files in the repository that are the source of packages there, by the names of both."""
+    versions = {name.split("_")[1] for name in packages if name.count("_") == 2}
+    versions |= {version.partition("-")[0] for version in versions}
+    return frozenset(name for name in host.names(REPOSITORY) if version_of(name) in versions)

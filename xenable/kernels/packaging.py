@@ -14,7 +14,7 @@ from xenable.kernels.archive import Archive
 from xenable.kernels.flavours import Flavour
 from xenable.kernels.patches import Patch, series_text
 
-AS_THEY_ARE = ("copyright", "headers", "rules", "source/format")
+AS_THEY_ARE = ("copyright", "headers", "rules", "source/format", "source/lintian-overrides")
 TEMPLATES = (
     ("control.in", "control"),
     ("image.postinst.in", "xen-image-@RELEASE@.postinst"),
@@ -92,7 +92,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def changelog(naming: Naming, archive: Archive, patches: Sequence[Patch]) -> str:
-    """debian/changelog. Its day is that of the upstream source, and the archive has no name in it but its sum, so
+    """debian/changelog. Its day is that of the upstream source, which its sum names and not its file, so
     that it is the same each time."""
     day = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(archive.date))
     lines = [f"Linux {naming.upstream} for Xen, flavour {naming.flavour}."]

@@ -181,7 +181,11 @@ def test_every_flavour_has_what_the_guest_network_uses(series: tuple[int, int]) 
     assert "NFT_OBJREF" in used
     used -= {option for option, since in BUILT_IN_SINCE.items() if series >= since}
     # What they ask of ip, and of /proc and /sys.
-    for words, option in (("type dummy", "DUMMY"), ("/sys/class/net", "SYSFS"), ("/proc/sys/", "PROC_SYSCTL")):
+    for words, option in (
+        ("type dummy", "DUMMY"),
+        ("/sys/class/net", "SYSFS"),
+        ("/proc/sys/", "PROC_SYSCTL"),
+    ):
         assert words in rules
         used.add(option)
     asked = parse_options(for_series((TOP / "kernel/config/xen.config").read_text(encoding="utf-8"), series))

@@ -61,7 +61,9 @@ def test_the_day_is_that_of_the_source() -> None:
     assert text.startswith("xen-kernel (6.12.9-2) unstable;")
     assert "  * xsa-1.patch: xen: do not\n" in text and "Tue, 14 Nov 2023 22:13:20 +0000" in text
     # The sum says what it was made of; under another name the same archive gives the same packages.
-    assert "a" * 64 in text and text == changelog(NAMING, replace(ARCHIVE, path=Path("/t/x.tar.xz")), PATCHES)
+    assert "a" * 64 in text and text == changelog(
+        NAMING, replace(ARCHIVE, path=Path("/t/x.tar.xz")), PATCHES
+    )
 
 
 def test_what_a_build_needs() -> None:
@@ -101,7 +103,11 @@ def test_autoremove_leaves_the_kernel_that_runs(tmp_path: Path, running: str, ke
 
     def script(name: str, action: str) -> None:
         text = files()[f"xen-image-6.12.9-2-xen-lean.{name}"]
-        for there, here in (("/etc/apt/apt.conf.d", folder), ("/boot/", f"{boot}/"), ("/lib/modules", tmp_path)):
+        for there, here in (
+            ("/etc/apt/apt.conf.d", folder),
+            ("/boot/", f"{boot}/"),
+            ("/lib/modules", tmp_path),
+        ):
             text = text.replace(there, str(here))
         env = {"PATH": f"{programs}:/usr/bin:/bin"}
         subprocess.run(["sh", "-c", text, "script", action], check=True, env=env)
