@@ -22,6 +22,7 @@ import pytest
 
 from lab.qemu import CPU
 from tests.contract.sandbox import command, inside, needs_sandbox
+from tests.kernel.driver import PATCH, PATCHED, SAYS_SO
 from xenable.kernels.flavours import NAMES
 
 TOP = Path(__file__).resolve().parents[2]
@@ -43,10 +44,18 @@ INIT = """#!/bin/busybox sh
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox insmod /xen-privcmd.ko
 /bin/busybox insmod /xenfs.ko
+/bin/busybox insmod /two.ko
 /bin/busybox mount -t xenfs xenfs /proc/xen
 echo "dom0's init runs: $(/bin/busybox uname -r), $(/bin/busybox cat /sys/hypervisor/type)"
+echo "build: $(/bin/busybox uname -v)"
 echo "capabilities: $(/bin/busybox cat /proc/xen/capabilities)"
 /bin/busybox poweroff -f
+"""
+
+MODULE = """#include <linux/module.h>
+static int __init two(void) { pr_notice("a module of others runs\\n"); return 0; }
+module_init(two);
+MODULE_LICENSE("GPL");
 """
 
 pytestmark = [
@@ -108,6 +117,19 @@ def unpacked(built: Built, folder: Path) -> Path:
     return folder
 
 
+def own_module(root: Path, release: str, folder: Path) -> Path:
+    """A module that is built with what is in the package of headers, as DKMS does it."""
+    folder.mkdir()
+    (folder / "two.c").write_text(MODULE)
+    (folder / "Makefile").write_text("obj-m := two.o\n")
+    headers = root / f"usr/src/xen-headers-{release}"
+    # make takes orders from its environment: these tests may be run by another one.
+    words = ["env", "-i", f"PATH={os.environ['PATH']}", "make", "-C", headers, f"M={folder}", "modules"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "two.ko"
+
+
 def test_an_interrupted_build_goes_on_from_where_it_was(built: Built) -> None:
     assert "KeyboardInterrupt" in built.stopped.stderr
     assert built.state["stage"] == "configured" and built.state["objects"] >= 150
@@ -138,6 +160,50 @@ def test_packages_and_names(built: Built, tmp_path: Path) -> None:
     assert list(modules.rglob("xenfs.ko")) and (modules / "build").readlink() == Path(
         f"/usr/src/xen-headers-{release}"
     )
+
+
+def test_its_source_package_is_there(built: Built, tmp_path: Path) -> None:
+    """Unpacked it is what was built: upstream's files, the patch applied, the configuration."""
+    names = sorted(path.name for path in built.machine.repository.glob("xen-kernel_*"))
+    assert [re.sub(r"^xen-kernel_[0-9.]+", "", name) for name in names] == [
+        "-1.debian.tar.xz",
+        "-1.dsc",
+        "orig.tar.xz",
+    ]
+    orig = built.machine.repository / names[2]
+    subprocess.run(
+        ["dpkg-source", "-q", "-x", built.machine.repository / names[1], tmp_path / "tree"],
+        check=True,
+        capture_output=True,
+    )
+    tree = tmp_path / "tree"
+    listed = subprocess.run(["tar", "-tf", orig], capture_output=True, text=True, check=True).stdout
+    upstream = {line.partition("/")[2] for line in listed.splitlines() if not line.endswith("/")}
+    found = set()
+    for folder, folders, files in os.walk(tree):
+        place = Path(folder).relative_to(tree)
+        found |= {str(place / name) for name in files}
+        found |= {str(place / name) for name in folders if (Path(folder) / name).is_symlink()}
+    ours = {name for name in found if name.startswith(("debian/", ".pc/"))}
+    assert found - ours == upstream
+    assert SAYS_SO in (tree / PATCHED).read_text()
+    assert (tree / "debian/patches/series").read_text() == f"{PATCH}\n"
+    root = unpacked(built, tmp_path / "root")
+    config = root / f"boot/config-{built.said['release']}"
+    assert (tree / "debian/linux.config").read_text() == config.read_text()
+    shutil.rmtree(tree)
+
+
+def test_an_option_that_is_gone_stops_a_build_by_its_name(built: Built) -> None:
+    machine = built.machine
+    before = sorted(path.name for path in machine.repository.iterdir())
+    done = machine.build("--also", "CONFIG_NO_SUCH=y")
+    assert done.returncode != 0
+    assert "CONFIG_NO_SUCH=y (is not there)" in done.stderr
+    assert sorted(path.name for path in machine.repository.iterdir()) == before
+    work = machine.folder / "var/xenable/kernels/work"
+    assert json.loads((work / "tiny/state.json").read_text())["stage"] == "unpacked"
+    shutil.rmtree(work)
 
 
 def test_apt_sees_them_and_trusts_them_by_their_own_key(built: Built) -> None:
@@ -190,10 +256,15 @@ def test_the_same_things_are_not_built_twice_and_give_the_same_bytes(built: Buil
     def sums(machine: Machine) -> dict[str, str]:
         return {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in machine.repository.glob("*.deb")
+            for path in machine.repository.glob("xen-*")
         }
 
-    assert sums(other) == sums(built.machine) and len(sums(other)) == 4
+    for name in built.said["packages"]:
+        # It says what is another way, where sums say that something is.
+        pair = [machine.repository / name for machine in (built.machine, other)]
+        differ = subprocess.run(["debdiff", *pair], capture_output=True, text=True, check=False)
+        assert differ.returncode == 0, differ.stdout
+    assert sums(other) == sums(built.machine) and len(sums(other)) == 7
 
 
 def test_it_boots_as_dom0(built: Built, tmp_path: Path) -> None:
@@ -203,7 +274,8 @@ def test_it_boots_as_dom0(built: Built, tmp_path: Path) -> None:
     (tmp_path / "xen").write_bytes(hypervisor(tmp_path))
     shutil.copy(root / f"boot/vmlinux-{release}", tmp_path / "kernel")
     modules = root / "usr/lib/modules" / release
-    initrd(tmp_path, [next(modules.rglob(f"{name}.ko")) for name in ("xen-privcmd", "xenfs")])
+    own = own_module(root, release, tmp_path / "own")
+    initrd(tmp_path, [own, *(next(modules.rglob(f"{name}.ko")) for name in ("xen-privcmd", "xenfs"))])
     words = [
         "qemu-system-x86_64",
         "-nodefaults",
@@ -224,6 +296,8 @@ def test_it_boots_as_dom0(built: Built, tmp_path: Path) -> None:
     log = (tmp_path / "serial.log").read_text(errors="replace")
     assert f"dom0's init runs: {release}, xen" in log, log[-3000:]
     assert "capabilities: control_d" in log and "Xen version" in log
+    assert "a module of others runs" in log and "this kernel is patched for a test" in log
+    assert re.search(r"build: #1 .*[A-Z][a-z]{2} +[0-9]+ [0-9:]{8} UTC [0-9]{4}", log)
 
 
 def hypervisor(folder: Path) -> bytes:
