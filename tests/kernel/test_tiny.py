@@ -124,7 +124,16 @@ def own_module(root: Path, release: str, folder: Path) -> Path:
     (folder / "Makefile").write_text("obj-m := two.o\n")
     headers = root / f"usr/src/xen-headers-{release}"
     # make takes orders from its environment: these tests may be run by another one.
-    words = ["env", "-i", f"PATH={os.environ['PATH']}", "make", "-C", headers, f"M={folder}", "modules"]
+    words: list[str | Path] = [
+        "env",
+        "-i",
+        f"PATH={os.environ['PATH']}",
+        "make",
+        "-C",
+        headers,
+        f"M={folder}",
+        "modules",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "two.ko"

@@ -58,7 +58,7 @@ def test_it_gives_the_tree_that_was_built(archive: Archive, tmp_path: Path) -> N
         "nothing that a build made, and all of the rest"
     )
     assert (top / "rules").read_text() == templates()["rules"]
-    strict = ["lintian", "--allow-root", "--fail-on", "error,warning", description]
+    strict: list[str | Path] = ["lintian", "--allow-root", "--fail-on", "error,warning", description]
     done = subprocess.run(strict, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     text = description.read_text()
