@@ -59,7 +59,7 @@ def test_only_a_good_archive_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(source_module, "SOURCES", sources)
     good = pack(tmp_path, {"Makefile": MAKEFILE})
     candidate = pack(
-        tmp_path, {"Makefile": MAKEFILE.replace("EXTRAVERSION =", "EXTRAVERSION = -rc1")}, "rc.tar"
+        tmp_path, {"Makefile": MAKEFILE.replace("EXTRAVERSION =", "EXTRAVERSION = -rc1")}, "rc.tar.xz"
     )
     text = tmp_path / "linux.txt"
     text.write_text("no archive\n")
