@@ -187,10 +187,13 @@ def check_forwarding(facts: Facts, config: Config) -> Iterator[Finding]:
 
 
 def guest_network6(facts: Facts, config: Config) -> IPv6Network | None:
-    """The IPv6 network that guests get; None where they get none."""
-    if config.guest_network6 == "auto":
-        return IPv6Network(facts.network.ula_prefix) if facts.network.ula_prefix else None
-    return config.guest_network6
+    """The IPv6 network that guests get; None where they get none, or facts that were edited name none."""
+    if config.guest_network6 != "auto":
+        return config.guest_network6
+    try:
+        return IPv6Network(facts.network.ula_prefix)
+    except ValueError:
+        return None
 
 
 def ipv4_uplink(facts: Facts) -> str:

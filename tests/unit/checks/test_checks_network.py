@@ -11,7 +11,7 @@ import pytest
 from tests.factory import HEALTHY, UPLINK, make_config, make_facts
 from tests.unit.checks.cases.common import BRIDGE, MADE, NAT, VPN, VPN6, ids_of
 from xenable.checks import run_checks
-from xenable.checks.network import ipv4_uplink
+from xenable.checks.network import guest_network6, ipv4_uplink
 from xenable.machine import Answer, Route
 
 
@@ -83,3 +83,12 @@ def test_once_converted_the_bridge_is_ours_whether_it_is_there_or_not() -> None:
 def test_ipv4_uplink(routes: tuple[Route, ...], expected: str) -> None:
     six = replace(UPLINK, name="six", addresses=("fe80::1/64",))
     assert ipv4_uplink(make_facts(network={"routes": routes, "interfaces": (UPLINK, six)})) == expected
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [("fd12:3456:789a:d8::/64", IPv6Network("fd12:3456:789a:d8::/64")), ("", None), ("0", None)],
+)
+def test_the_machines_own_network_for_guests(prefix: str, expected: IPv6Network | None) -> None:
+    """Of recorded facts somebody may have edited, as of those of a machine without an id."""
+    assert guest_network6(make_facts(network={"ula_prefix": prefix}), make_config()) == expected
