@@ -96,7 +96,7 @@ def changelog(naming: Naming, archive: Archive, patches: Sequence[Patch]) -> str
     that it is the same each time."""
     day = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(archive.date))
     lines = [f"Linux {naming.upstream} for Xen, flavour {naming.flavour}."]
-    lines += [f"Of the archive with the SHA-256 {archive.sha256}."]
+    lines += [f"Of the archive with the SHA-256\n    {archive.sha256}."]
     lines += [f"{patch.name}: {_one_line(dep3.title(patch.text))}" for patch in patches]
     text = "".join(f"  * {line}\n" for line in lines)
     return f"xen-kernel ({naming.version}) unstable; urgency=medium\n\n{text}\n -- {MAINTAINER}  {day}\n"

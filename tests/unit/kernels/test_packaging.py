@@ -61,6 +61,7 @@ def test_the_day_is_that_of_the_source() -> None:
     assert text.startswith("xen-kernel (6.12.9-2) unstable;")
     assert "  * xsa-1.patch: xen: do not\n" in text and "Tue, 14 Nov 2023 22:13:20 +0000" in text
     # The sum says what it was made of; under another name the same archive gives the same packages.
+    assert all(len(line) <= 80 for line in text.splitlines() if line.startswith("  "))
     assert "a" * 64 in text and text == changelog(
         NAMING, replace(ARCHIVE, path=Path("/t/x.tar.xz")), PATCHES
     )
