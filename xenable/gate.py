@@ -75,10 +75,11 @@ def judge(host: Host) -> None:
             record = _first_record(host, env, seconds, deadline)
             _keep(host, record)
         if not lacking and not hold:
-            trial.accept(host)
+            kept = trial.accept(host)
             _stop_dead_man(host)
             _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))
-            _say(f"dom0 is healthy after {seconds} s: Xen is the default from now on")
+            then = "Xen is the default from now on" if kept else "but its kernel was removed meanwhile"
+            _say(f"dom0 is healthy after {seconds} s: {then}")
             return
         verdict = "waiting" if lacking else "held"
         if (verdict, lacking) != (record.verdict, record.missing) or seconds - record.seconds >= 30:

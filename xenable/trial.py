@@ -173,10 +173,10 @@ def _half_done(records: tuple[journal.Record, ...]) -> str:
 
 
 def _confirmed(host: Host, env: Environment, trial: Trial | None) -> str:
-    if trial is not None and trial.earlier:
-        return f"Xen is the default; {trial.earlier}"
     if lost := lost_kernel(host, env.default):
         return f"Xen is the default, but its kernel {lost} was removed: run `xenable apply`"
+    if trial is not None and trial.earlier:
+        return f"Xen is the default; {trial.earlier}"
     if env.try_slot:
         return f"Xen is the default; the next reset tries slot {env.try_slot} once"
     if newest_pair_differs(host, env.default):
@@ -350,16 +350,14 @@ def call_off(host: Host, slot: str) -> None:
 def let_go(host: Host, *, only_look: bool = False) -> tuple[str, ...]:
     """Make no reset boot a slot whose kernel was removed: it would come up without its drivers.
 
-    Returns those that were the default, armed, or on trial. Errors: XenableError when the block can't be
-    written.
+    Returns those that were the default, or armed. One that runs stays on trial, for its dead-man has to go
+    on; `accept` does not make it the default. Errors: XenableError when the block can't be written.
     """
     env = environment(host)
     lost = [slot for slot in SLOTS if lost_kernel(host, slot)]
     if env is None:
         return ()
-    # On native `trying` says what fell back; under Xen the gate would still accept it.
-    fields = ("default", "try_slot", "trying") if running_xen(host) else ("default", "try_slot")
-    changed = {field: "" for field in fields if getattr(env, field) in lost}
+    changed = {field: "" for field in ("default", "try_slot") if getattr(env, field) in lost}
     if changed and not only_look:
         write_environment(host, environment_folder(host), replace(env, **changed))
     return tuple(dict.fromkeys(getattr(env, field) for field in changed))
@@ -372,21 +370,26 @@ def disarm(host: Host) -> None:
         write_environment(host, folder, Environment())
 
 
-def accept(host: Host) -> None:
+def accept(host: Host) -> bool:
     """Make the slot that runs now the default. The dead-man is stopped after it, never before.
 
     A power cut between the two leaves a default that is guarded again at its next boot.
-    Errors: XenableError when the block can't be written.
+    Returns False where it is not to be booted again, for its kernel was removed meanwhile: then the default
+    is what it was. Errors: XenableError when the block can't be written.
     """
     folder = environment_folder(host)
     env = environment(host)
     if env is None:
         raise XenableError("cannot confirm: there is no environment block that GRUB can write")
+    lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
     if env.trying:
-        default = env.trying if env.trying in SLOTS else env.default
+        default = env.trying if env.trying in SLOTS and not lost else env.default
+        # What is armed is older than what passed now.
+        armed = env.try_slot if lost else ""
         write_environment(
-            host, folder, replace(env, default=default, trying="", try_slot="", stage="", started="")
+            host, folder, replace(env, default=default, trying="", try_slot=armed, stage="", started="")
         )
+    return not lost
 
 
 def confirm(host: Host) -> TrialStatus:

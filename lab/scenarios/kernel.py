@@ -66,7 +66,7 @@ def run(lab: Lab) -> None:
             must(not others, f"no other kernel came: {others}")
         with step("the trial boots it under Xen, and is confirmed"):
             reboot(vm)
-            wait_state(vm, "confirmed", 500)
+            wait_state(vm, "confirmed")
             is_dom0(vm)
             must(kernel(vm) == release and release.endswith("-xen-lean"), f"{release} runs: {kernel(vm)}")
             say(xenable(vm, "kernel list"))

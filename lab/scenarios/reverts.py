@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The way back from every state of a trial: each time, the next boot is the machine of before."""
 
+import time
+
 from lab import converted
 from lab.converted import is_native, reboot, status, wait_native, xenable
 from lab.machines import Lab, machine
-from lab.scenarios.faults import FAULTS, TRIAL_SECONDS, is_fallen_back
+from lab.scenarios.faults import FAULTS, is_fallen_back, trial_seconds
 from lab.story import must, step
 from lab.tree import Entry, diff_trees
 from lab.vm import VM
@@ -19,16 +21,18 @@ def run(lab: Lab) -> None:
     """Revert of a trial that is armed, of one that runs, and of one that fell back."""
     with machine(lab) as vm:
         with step("a stock machine gets xenable"):
+            began = time.monotonic()
             vm.start()
+            seconds = trial_seconds(time.monotonic() - began)
             converted.install(vm)
         before = vm.tree()
         with step("a trial is armed, and reverted"):
-            xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
+            xenable(vm, f"apply --yes --trial-seconds {seconds}")
             must(status(vm)["state"] == "armed", "the state is armed")
             xenable(vm, "revert --yes")
         is_as_before(vm, before)
         with step("a trial runs, and is reverted without a word to the gate"):
-            xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {4 * TRIAL_SECONDS}")
+            xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {4 * seconds}")
             reboot(vm)
             must(status(vm)["state"] == "trying", "the state is trying")
             must("active" in vm.ssh(DEAD_MAN).stdout.split(), "the dead-man is armed")
@@ -36,11 +40,11 @@ def run(lab: Lab) -> None:
             must("active" not in vm.ssh(DEAD_MAN).stdout.split(), "nothing resets the machine any more")
         is_as_before(vm, before)
         with step("a trial falls back, and is reverted"):
-            xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
+            xenable(vm, f"apply --yes --trial-seconds {seconds}")
             FAULTS[FAULT].inject(vm)
             old = vm.boot_id()
             vm.reset()
-            answer = wait_native(vm, old, 2 * TRIAL_SECONDS + 400)
+            answer = wait_native(vm, old, 2 * seconds + 400)
             is_fallen_back(vm, answer["reason"], FAULTS[FAULT].reason)
             xenable(vm, "revert --yes")
         is_as_before(vm, before)

@@ -48,8 +48,8 @@ def prepare(verb: str, command: str = "") -> Host:
         note(f"the creation of {name} had been cut off: what it left was taken back")
     for name in swept.kept:
         note(
-            f"the creation of {name} had been cut off when all of it was there: it is kept; start it with "
-            f"`sudo xenable guest start {name}`"
+            f"the creation of {name} had been cut off when all of it was there: it is kept; "
+            f"if it does not run, `sudo xenable guest start {name}` starts it"
         )
     if images.sweep_dead(host):
         note("the making of an image had been cut off: what it left was taken back")

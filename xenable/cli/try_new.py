@@ -24,10 +24,12 @@ def command() -> None:
             note(f"dom0's kernel {removed.kernel} was removed: it is the default no longer")
         else:
             note(f"the kernel {removed.kernel} was removed: its trial is called off")
-    if try_new(host, instead_of=was_default):
-        note(
-            "Xen, dom0's kernel, its initrd or their options are new: the next reset tries it once, "
-            "and falls back if it fails"
-        )
-    elif was_default and not armed_slot(host):
-        note("the next reset boots the native system")
+    try:
+        if try_new(host, instead_of=was_default):
+            note(
+                "Xen, dom0's kernel, its initrd or their options are new: the next reset tries it once, "
+                "and falls back if it fails"
+            )
+    finally:
+        if was_default and not armed_slot(host):
+            note("the next reset boots the native system")

@@ -37,8 +37,8 @@ def probe_network(host: Host) -> Network:
         said = host.run(command, data=ASKED, check=False, timeout=10).stdout.splitlines()
         links = parse_rows(said[0]) if said else None
         others = policy_routes(parse_rows(said[1]) or ()) if len(said) > 1 else ()
-    known = links is not None
-    if links is None:
+    known = any("ifname" in link for link in links or ())
+    if not known or links is None:
         links = [{"ifname": name} for name in host.names(SYS) if host.is_dir(f"{SYS}/{name}")]
     firewalls, policy = probe_firewalls(host)
     forward = line(host, "/proc/sys/net/ipv4/ip_forward")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from xenable.boot.deadman import MODULES
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.packaging import Naming
@@ -98,6 +99,6 @@ def next_naming(host: Host, upstream: str, flavour: str) -> Naming:
     taken = [b.revision for b in builds(host) if b.upstream == upstream]
     taken += [revision for version, revision in _under_way(host) if version == upstream]
     form = re.compile(rf"(?:xen-(?:image|headers)-)?{re.escape(upstream)}-([0-9]{{1,6}})-xen-[a-z]+")
-    places = (*host.names("/lib/modules"), *read_status(host))
+    places = (*host.names(MODULES), *read_status(host))
     taken += [int(match[1]) for name in places if (match := form.fullmatch(name))]
     return Naming(upstream=upstream, revision=max(taken, default=0) + 1, flavour=flavour)
