@@ -78,8 +78,8 @@ def judge(host: Host) -> None:
             kept = trial.accept(host)
             _stop_dead_man(host)
             _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))
-            then = "Xen is the default from now on" if kept else "but its kernel was removed meanwhile"
-            _say(f"dom0 is healthy after {seconds} s: {then}")
+            then = ": Xen is the default from now on" if kept else ", but its kernel was removed meanwhile"
+            _say(f"dom0 is healthy after {seconds} s{then}")
             return
         verdict = "waiting" if lacking else "held"
         if (verdict, lacking) != (record.verdict, record.missing) or seconds - record.seconds >= 30:

@@ -128,6 +128,25 @@ def test_a_dom0_that_stays_ill_is_reset_with_its_reason(
     assert record and (record.verdict, record.missing) == ("gave-up", ("sshd: nothing listens",))
 
 
+@pytest.mark.parametrize("well", [True, False])
+def test_a_dom0_whose_kernel_is_removed_is_judged_and_is_not_the_default(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], well: bool
+) -> None:
+    """By apt, while it is on trial: what watches over it has to go on until it is known to be well."""
+    ran = commands(monkeypatch)
+    monkeypatch.setattr(trial, "lost_kernel", lambda _host, slot: "6.12" if slot == "a" else "")
+    assert trial.let_go(host) == ()
+    looks(monkeypatch, ("sshd: nothing listens",), () if well else ("sshd: nothing listens",))
+    gate.run_gate(host)
+    env = read_environment(host, GRUB)
+    if well:
+        assert env == Environment() and not ran
+        assert "its kernel was removed meanwhile" in capsys.readouterr().err
+    else:
+        assert env and (env.trying, env.default) == ("a", "")
+        assert ran == [["systemctl", "reboot", "--force"]]
+
+
 def test_a_held_trial_waits_for_a_person(host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     host.write("/proc/cmdline", b"xenable.deadline=100 xenable.hold\n")
     ran = commands(monkeypatch)
