@@ -88,9 +88,9 @@ class Removed:
     """Whether it was what is booted by default, and not only armed."""
 
 
-def let_go(host: Host) -> tuple[Removed, ...]:
+def drop_removed(host: Host) -> tuple[Removed, ...]:
     """After packages have changed: make no reset boot a slot whose kernel is gone. Errors: XenableError."""
-    if not trial.let_go(host, only_look=True):
+    if not trial.lost_slots(host):
         return ()
     with host.lock():
         env = trial.environment(host)
@@ -107,7 +107,7 @@ def try_new(host: Host, listener: Listener = engine.quiet, *, instead_of: str = 
     It has the same time limit as the trial that was passed. A pair in the other slot had its trial, or has
     it at the next reset; one that failed is tried again only when a person says so. Where a person confirms,
     nothing is armed, for nobody may be there at the next reset. Returns whether a trial was armed.
-    instead_of: the slot that passed, where `let_go` has taken the default from it.
+    instead_of: the slot that passed, where `drop_removed` has taken the default from it.
     Errors: XenableError when this is not the time, and a later look is needed.
     """
     env = trial.environment(host)

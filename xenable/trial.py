@@ -347,20 +347,24 @@ def call_off(host: Host, slot: str) -> None:
         write_environment(host, environment_folder(host), replace(env, try_slot=""))
 
 
-def let_go(host: Host, *, only_look: bool = False) -> tuple[str, ...]:
+def lost_slots(host: Host) -> tuple[str, ...]:
+    """The slots that are the default, or armed, and whose kernel was removed."""
+    env = environment(host)
+    wanted = dict.fromkeys((env.default, env.try_slot)) if env is not None else ()
+    return tuple(slot for slot in wanted if slot in SLOTS and lost_kernel(host, slot))
+
+
+def let_go(host: Host) -> tuple[str, ...]:
     """Make no reset boot a slot whose kernel was removed: it would come up without its drivers.
 
-    Returns those that were the default, or armed. One that runs stays on trial, for its dead-man has to go
-    on; `accept` does not make it the default. Errors: XenableError when the block can't be written.
+    Returns lost_slots. One that runs stays on trial, for its dead-man has to go on; `accept` does not make
+    it the default. Errors: XenableError when the block can't be written.
     """
-    env = environment(host)
-    lost = [slot for slot in SLOTS if lost_kernel(host, slot)]
-    if env is None:
-        return ()
-    changed = {field: "" for field in ("default", "try_slot") if getattr(env, field) in lost}
-    if changed and not only_look:
+    env, lost = environment(host), lost_slots(host)
+    if env is not None and lost:
+        changed = {field: "" for field in ("default", "try_slot") if getattr(env, field) in lost}
         write_environment(host, environment_folder(host), replace(env, **changed))
-    return tuple(dict.fromkeys(getattr(env, field) for field in changed))
+    return lost
 
 
 def disarm(host: Host) -> None:

@@ -12,13 +12,13 @@ from xenable.host import Host
 @click.command(hidden=True)
 def command() -> None:
     """Nobody but apt has a use for it: a person says `xenable apply`."""
-    from xenable.convert import let_go, try_new
+    from xenable.convert import drop_removed, try_new
     from xenable.trial import armed_slot
 
     need_root("try-new")
     host = Host()
     was_default = ""
-    for removed in let_go(host):
+    for removed in drop_removed(host):
         if removed.default:
             was_default = removed.slot
             note(f"dom0's kernel {removed.kernel} was removed: it is the default no longer")

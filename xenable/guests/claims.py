@@ -143,10 +143,9 @@ def is_whole(host: Host, claim: Claim) -> bool:
 
 def _finish(host: Host, claim: Claim) -> None:
     """Make what creation makes after the commit point, but for the start. Errors: XenableError."""
-    link = records.auto_link(claim.name)
-    if claim.autostart and host.exists(records.cfg(claim.name)) and not host.exists(link):
-        host.make_folder(records.AUTO)
-        host.symlink(link, f"../{claim.name}.cfg")
+    cfg = records.cfg(claim.name)
+    if claim.autostart and host.exists(cfg) and not host.exists(records.auto_link(claim.name)):
+        records.add_auto_link(host, cfg.name)
     host.remove(claim_path(claim.name))
 
 

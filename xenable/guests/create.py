@@ -355,5 +355,4 @@ def _publish(host: Host, guest: Guest, request: Request, claim: Claim) -> None:
     # The commit point: whoever finds it, keeps the guest.
     host.write(records.cfg(guest.name), xlcfg.render(guest).encode())
     if request.autostart:
-        host.make_folder(records.AUTO)
-        host.symlink(records.auto_link(guest.name), f"../{guest.name}.cfg")
+        records.add_auto_link(host, records.cfg(guest.name).name)

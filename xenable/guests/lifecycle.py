@@ -136,8 +136,7 @@ def autostart(host: Host, name: str, on: bool) -> bool:
                 f"cannot let {name} start with dom0: {link} is there, and leads to {host.link_target(link)}",
                 hint="give that link another name",
             )
-        host.make_folder(records.AUTO)
-        host.symlink(link, f"../{path.name}")
+        records.add_auto_link(host, path.name)
     return True
 
 

@@ -32,6 +32,12 @@ def auto_link(name: str) -> Path:
     return AUTO / f"{name}.cfg"
 
 
+def add_auto_link(host: Host, file: str) -> None:
+    """Let xendomains start the guest of a file of that name in CFGS with dom0. Errors: XenableError."""
+    host.make_folder(AUTO)
+    host.symlink(AUTO / file, f"../{file}")
+
+
 def auto_links(host: Host, path: Path) -> tuple[Path, ...]:
     """What lets xendomains start the guest of that file with dom0: links to it by any name, as 10-web1; or a
     copy by its own name."""

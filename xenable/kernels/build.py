@@ -27,7 +27,7 @@ from xenable.kernels.flavours import Flavour
 from xenable.kernels.makeoutput import Counter, first_error
 from xenable.kernels.packaging import Naming
 from xenable.kernels.patches import Patch, try_patches
-from xenable.kernels.places import WORK
+from xenable.kernels.places import STATE_FILE, WORK
 from xenable.kernels.records import Build, builds, next_naming, same_build
 from xenable.kernels.repository import NEEDED
 from xenable.kernels.sourcepackage import make_source, source_files
@@ -248,14 +248,14 @@ def _drop_torn(host: Host, tree: Path) -> None:
 
 def _reached(host: Host, place: Path, state: State, stage: Stage) -> State:
     state = dataclasses.replace(state, stage=stage)
-    host.write(place / "state.json", (json.dumps(dataclasses.asdict(state)) + "\n").encode())
+    host.write(place / STATE_FILE, (json.dumps(dataclasses.asdict(state)) + "\n").encode())
     return state
 
 
 def _read(host: Host, place: Path) -> State | None:
     """None where there is no build that could be gone on with."""
     try:
-        data = json.loads(host.text(place / "state.json"))
+        data = json.loads(host.text(place / STATE_FILE))
         return State(**(data | {"stage": Stage(data["stage"])}))
     except (ValueError, KeyError, TypeError):
         return None

@@ -14,7 +14,7 @@ from xenable.boot.deadman import MODULES
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.packaging import Naming
-from xenable.kernels.places import BUILDS, WORK
+from xenable.kernels.places import BUILDS, STATE_FILE, WORK
 
 SCHEMA = 1
 
@@ -83,7 +83,7 @@ def _under_way(host: Host) -> Iterator[tuple[str, int]]:
     """Version and number of each build that was begun, and may be gone on with."""
     for name in host.names(WORK):
         with suppress(ValueError, KeyError, TypeError):
-            state = json.loads(host.text(WORK / name / "state.json"))
+            state = json.loads(host.text(WORK / name / STATE_FILE))
             yield str(state["version"]), int(state["revision"])
 
 

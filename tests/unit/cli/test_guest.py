@@ -232,7 +232,10 @@ def test_what_ends_a_creation_is_as_ctrl_c(
 ) -> None:
     """Sent for real, when the guest is started, and once more each while it is taken back."""
     died: list[int] = []
-    mine = lambda number, frame: died.append(number)  # noqa: E731
+
+    def mine(number: int, frame: object) -> None:
+        died.append(number)
+
     took_back: list[bool] = []
     whole = claims.take_back
 

@@ -193,7 +193,9 @@ def test_what_ends_a_build_is_as_ctrl_c(
 ) -> None:
     """Sent for real while there is something to take back, and again while that goes."""
     died: list[int] = []
-    mine = lambda number, frame: died.append(number)  # noqa: E731
+
+    def mine(number: int, frame: object) -> None:
+        died.append(number)
 
     def build(host: Host, release: Release, mirror: str, progress: Progress) -> images.Base:
         with images.at_work(host, "bookworm-amd64", progress) as work:
