@@ -2,10 +2,12 @@
 """The figures: each against the way it is done without Xenable, side by side, in machines of one run."""
 
 import json
+import os
 import re
 import shlex
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -197,15 +199,23 @@ def commands(lab: Lab) -> tuple[Figure, ...]:
 def timed(argv: Sequence[str], codes: tuple[int, ...] = (0,)) -> tuple[float, ...]:
     """Wall times of a command in the checkout, after one that is not counted.
 
+    Python's bytecode is kept between them, as it is where a package was installed.
     Raises LabError when it ends with another exit status than these.
     """
     times = []
-    for _ in range(CALLS + 1):
-        began = time.monotonic()
-        done = subprocess.run(
-            argv, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-        )
-        times.append(time.monotonic() - began)
-        if done.returncode not in codes:
-            raise LabError(f"cannot measure {shlex.join(argv)}: it exited {done.returncode}")
+    with tempfile.TemporaryDirectory() as bytecode:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+        for _ in range(CALLS + 1):
+            began = time.monotonic()
+            done = subprocess.run(
+                argv,
+                cwd=CHECKOUT,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+            times.append(time.monotonic() - began)
+            if done.returncode not in codes:
+                raise LabError(f"cannot measure {shlex.join(argv)}: it exited {done.returncode}")
     return tuple(times[1:])

@@ -47,13 +47,18 @@ class Simulation:
 
 
 def simulate(
-    host: Host, kernels: Sequence[str], *, with_kernel: bool, xen_kernel: bool = False
+    host: Host,
+    kernels: Sequence[str],
+    *,
+    with_kernel: bool,
+    xen_kernel: bool = False,
+    known: Iterable[str] = (),
 ) -> Simulation | None:
     """Ask the apt of this machine; None when it could not be read at all.
 
     `kernels` are the names under which the distribution's generic kernel may be found, the best first; it is
     part of what would be installed only `with_kernel`. With `xen_kernel` a kernel for Xen alone is, in its
-    place.
+    place. `known` are the packages that dpkg has on record: with them it takes less time.
     """
     try:
         import apt_pkg
@@ -77,7 +82,7 @@ def simulate(
             install_recommends=install_recommends,
         )
     wanted = KERNELS_XEN if xen_kernel else kernels if with_kernel else ()
-    return _install(cache, depcache, kernels, wanted, install_recommends)
+    return _install(cache, depcache, kernels, wanted, install_recommends, known)
 
 
 def _leave_caches_alone(host: Host) -> None:
@@ -102,6 +107,7 @@ def _install(
     kernels: Sequence[str],
     wanted: Sequence[str],
     install_recommends: bool,
+    known: Iterable[str],
 ) -> Simulation:
     """`wanted`: the kernels of which the first that there is comes along."""
 
@@ -129,7 +135,8 @@ def _install(
     new: list[Candidate] = []
     upgraded: list[Candidate] = []
     removed: list[str] = []
-    for package in _touched(cache, depcache, [xen, *recommended, *([kernel] if kernel is not None else [])]):
+    roots = [xen, *recommended, *([kernel] if kernel is not None else [])]
+    for package in _touched(cache, depcache, roots, [cache[name] for name in known if name in cache]):
         if depcache.marked_install(package):
             new.append(_chosen(depcache, package))
         elif depcache.marked_upgrade(package):
@@ -152,25 +159,35 @@ def _install(
 
 
 def _touched(
-    cache: apt_pkg.Cache, depcache: apt_pkg.DepCache, roots: Sequence[apt_pkg.Version]
+    cache: apt_pkg.Cache,
+    depcache: apt_pkg.DepCache,
+    roots: Sequence[apt_pkg.Version],
+    known: Sequence[apt_pkg.Package],
 ) -> Iterable[apt_pkg.Package]:
     """The packages that the simulation changes."""
-    found: dict[tuple[str, str], apt_pkg.Package] = {}
-    todo = list(roots)
+    # One that is here may change along with what it needs, where no walk from the roots comes by.
+    changed = [package for package in known if not depcache.marked_keep(package)]
+    found = {_key(package): package for package in changed if depcache.marked_delete(package)}
+    deleted = len(found)
+    todo = [*roots, *(version for package in changed if (version := depcache.get_candidate_ver(package)))]
     for version in todo:
         package = version.parent_pkg
-        key = (package.name, package.architecture)
-        if key in found or not (depcache.marked_install(package) or depcache.marked_upgrade(package)):
+        if _key(package) in found or not (
+            depcache.marked_install(package) or depcache.marked_upgrade(package)
+        ):
             continue
-        found[key] = package
+        found[_key(package)] = package
         for kind in ("PreDepends", "Depends"):
             for alternatives in version.depends_list.get(kind, []):
                 todo.extend(target for one in alternatives for target in one.all_targets())
-    # A look at every package of the archive takes a hundred times as long: only where the walk missed one,
-    # such as one that is upgraded along with what it needs.
-    if depcache.del_count == 0 and depcache.inst_count == len(found):
+    # A look at every package of the archive takes a hundred times as long: only where one was missed.
+    if depcache.del_count == deleted and depcache.inst_count == len(found) - deleted:
         return found.values()
     return [package for package in cache.packages if not depcache.marked_keep(package)]
+
+
+def _key(package: apt_pkg.Package) -> tuple[str, str]:
+    return package.name, package.architecture
 
 
 def _recommended(
