@@ -13,6 +13,7 @@ VOLATILE = (
     "/run",
     "/sys",
     "/tmp",
+    "/var/backups",
     "/var/cache",
     "/var/lib/apt/daily_lock",
     "/var/lib/apt/lists",
