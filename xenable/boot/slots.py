@@ -224,16 +224,19 @@ def fill_slot(
 
 
 def verify_slot(host: Host, slot: str) -> tuple[str, ...]:
-    """What is wrong with the files of a slot, a text each: `xen is damaged`; empty when nothing is."""
+    """What is wrong with the files of a slot, a text each: `xen is damaged`; empty when nothing is.
+
+    What this process may not read is not known to be wrong.
+    """
     folder = slot_folder(slot)
     manifest = read_manifest(host, slot)
     if manifest is None:
-        return ("manifest.json is damaged",)
+        return ("manifest.json is damaged",) if _readable(host, folder / "manifest.json") else ()
     wrong = []
     for name, digest in manifest.sha256.items():
         if not host.exists(folder / name):
             wrong.append(f"{name} is missing")
-        elif _digest(host.read(folder / name)) != digest:
+        elif _readable(host, folder / name) and _digest(host.read(folder / name)) != digest:
             wrong.append(f"{name} is damaged")
     return tuple(wrong)
 
@@ -267,7 +270,7 @@ def newest_pair_differs(host: Host, slot: str) -> bool:
         return False
     manifest = read_manifest(host, slot)
     if manifest is None:
-        return not host.forbidden(slot_folder(slot) / "manifest.json")
+        return _readable(host, slot_folder(slot) / "manifest.json")
     linux = dom0_arguments(newest.linux_words, serial_consoles(newest.linux_words), None)
     # A trial adds words of its own; none of the others may differ.
     frozen = manifest.dom0_arguments.split()
@@ -277,11 +280,14 @@ def newest_pair_differs(host: Host, slot: str) -> bool:
         or [word for word in frozen if not is_trial_word(word)] != " ".join(linux).split()
     ):
         return True
-    xen, kernel, initrd = (slot_folder(slot) / name for name in ("xen", "vmlinuz", "initrd"))
-    return (
-        (not host.same_content(newest.xen, xen) and _readable(host, newest.xen, xen))
-        or (not host.same_content(newest.kernel, kernel) and _readable(host, newest.kernel, kernel))
-        or (not host.begins_with(initrd, newest.initrd) and _readable(host, newest.initrd, initrd))
+    files = (
+        ("xen", newest.xen, host.same_content),
+        ("vmlinuz", newest.kernel, host.same_content),
+        ("initrd", newest.initrd, host.begins_with),
+    )
+    return any(
+        not same(slot_folder(slot) / name, there) and _readable(host, slot_folder(slot) / name, there)
+        for name, there, same in files
     )
 
 

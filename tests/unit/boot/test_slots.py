@@ -176,6 +176,18 @@ def test_no_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert verify_slot(host, "a") == ()
 
 
+def test_what_may_not_be_read_is_not_said_to_be_damaged(
+    host: Host, as_nobody: Callable[[], AbstractContextManager[None]]
+) -> None:
+    fill(host)
+    (host.path("/boot/xenable/a") / "xen").unlink()
+    none = 0o600 if os.geteuid() == 0 else 0
+    for name, expected in (("initrd", ("xen is missing",)), ("manifest.json", ())):
+        host.path(f"/boot/xenable/a/{name}").chmod(none)
+        with as_nobody():
+            assert verify_slot(host, "a") == expected
+
+
 def test_what_may_not_be_read_is_not_said_to_be_newer(
     host: Host, as_nobody: Callable[[], AbstractContextManager[None]]
 ) -> None:
