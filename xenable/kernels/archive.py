@@ -85,7 +85,9 @@ def extract(host: Host, archive: Archive, target: Path, names: Sequence[str] = (
         "-x",
     ]
     if names:
-        cmd += ["--wildcards", "--no-wildcards-match-slash", *(f"*/{_literally(name)}" for name in names)]
+        # tar reads no further than to the last of them.
+        cmd += ["--occurrence=1", "--wildcards", "--no-wildcards-match-slash"]
+        cmd += [f"*/{_literally(name)}" for name in names]
     # Every core, where whoever packed it made that possible.
     done = host.run(cmd, check=False, timeout=3600, env={"XZ_DEFAULTS": "-T0"})
     lacking = "Not found in archive" in done.stderr
