@@ -14,6 +14,7 @@ from dataclasses import replace
 from xenable import health, trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.environment import Environment
+from xenable.diagnosis import of_last_boot, reason_on_record
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Status
@@ -43,7 +44,7 @@ def note_fall_back(host: Host) -> None:
     _say(f"the boot under Xen fell back: {now.reason}")
     env = trial.environment(host)
     record = trial.read_trial(host) or Trial(slot="", verdict="", seconds=0, deadline=0)
-    if env is None or not trial.of_last_boot(env, record):
+    if env is None or not of_last_boot(env, record):
         # The boot that wrote it is not the one whose messages tell why.
         record = replace(record, boot_id="")
     _keep(host, replace(record, verdict="fell-back", reason=now.reason))
@@ -104,7 +105,7 @@ def _first_record(host: Host, env: Environment | None, seconds: int, deadline: i
     last = trial.read_trial(host)
     earlier = ""
     if last is not None and last.slot != slot and last.verdict != "passed":
-        earlier = f"the trial of slot {last.slot} fell back: {trial.reason_on_record(last)}"
+        earlier = f"the trial of slot {last.slot} fell back: {reason_on_record(last)}"
     return Trial(
         slot=slot,
         verdict="waiting",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 
 from xenable import health, journal, watchdog
 from xenable.boot.environment import (
@@ -25,8 +24,8 @@ from xenable.boot.slots import (
     newest_pair_differs,
     read_manifest,
     slot_folder,
-    verify_slot,
 )
+from xenable.diagnosis import diagnose
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
 from xenable.model import EntryState, Status
@@ -202,106 +201,6 @@ def environment(host: Host) -> Environment | None:
         return read_environment(host, folder) if folder else None
     except XenableError:
         return None
-
-
-# ---------------------------------------------------------------------------------------------- diagnosis
-
-
-def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
-    """Why the last boot under Xen was not judged good, from what it left behind."""
-    slot = env.trying
-    if env.stage not in ("started", "refused"):
-        damaged = verify_slot(host, slot) if slot in SLOTS else ()
-        what = "; ".join(damaged) or "GRUB could not load the hypervisor, the kernel or the initrd"
-        return f"GRUB could not start Xen: {what}"
-    if trial is None or not of_last_boot(env, trial):
-        return _before_userspace(host, env)
-    panic = _crash_message(host)
-    if panic and trial.verdict == "waiting":
-        return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
-    return reason_on_record(trial)
-
-
-def of_last_boot(env: Environment, trial: Trial) -> bool:
-    """Whether a record is of the last boot under Xen that was not judged good, and not of one before it."""
-    return trial.slot == env.trying and trial.verdict not in ("armed", "passed")
-
-
-def reason_on_record(trial: Trial) -> str:
-    """Why a boot was not judged good, from the gate's last word alone."""
-    if trial.reason:
-        return trial.reason
-    if trial.verdict == "armed":
-        return "Xen or dom0's kernel stopped before dom0's user space ran"
-    if trial.verdict == "gave-up":
-        return f"dom0 was not healthy within {trial.deadline} s: it waited for {'; '.join(trial.missing)}"
-    if trial.verdict == "held" and trial.seconds >= trial.deadline - 30:
-        return f"dom0 was healthy, but nobody ran `xenable confirm` within {trial.deadline} s"
-    waited = f"; it waited for {'; '.join(trial.missing)}" if trial.missing else ""
-    if trial.seconds >= trial.deadline - 30:
-        return f"dom0 hung: its time limit of {trial.deadline} s ran out{waited}"
-    return (
-        f"dom0 ended without a word after {trial.seconds} s, before its time limit: "
-        f"power cut, reset or panic{waited}"
-    )
-
-
-def _before_userspace(host: Host, env: Environment) -> str:
-    manifest = read_manifest(host, env.trying) if env.trying in SLOTS else None
-    args = manifest.dom0_arguments if manifest else ""
-    root = next((word[5:] for word in args.split() if word.startswith("root=")), "")
-    kind, _, value = root.partition("=")
-    folder = {
-        "UUID": "/dev/disk/by-uuid",
-        "PARTUUID": "/dev/disk/by-partuuid",
-        "LABEL": "/dev/disk/by-label",
-    }
-    device = f"{folder[kind]}/{value}" if kind in folder else root
-    if root and not host.exists(device):
-        return f"dom0's initrd did not find the root file system: there is no {root} on this machine"
-    panic = _crash_message(host)
-    if panic:
-        return f"dom0's kernel panicked before its user space ran: {panic}"
-    took = _elapsed(host, env)
-    tail = f"; the machine reset itself within {took} s of GRUB's hand-over" if took else ""
-    return (
-        "Xen or dom0's kernel stopped before dom0's user space ran (a panic, a hang in the initrd, "
-        f"or no root file system){tail}"
-    )
-
-
-def _crash_message(host: Host) -> str:
-    """The panic line that pstore kept from a crash, if the firmware has a place for it."""
-    for folder in ("/var/lib/systemd/pstore", "/sys/fs/pstore"):
-        for path in _files_below(host, folder):
-            for line in host.text(path).splitlines():
-                if "Kernel panic - not syncing" in line:
-                    return line[line.index("Kernel panic") :].strip()
-    return ""
-
-
-def _files_below(host: Host, folder: str, depth: int = 2) -> list[str]:
-    found: list[str] = []
-    for name in reversed(host.names(folder)):
-        path = f"{folder}/{name}"
-        if host.is_dir(path):
-            found += _files_below(host, path, depth - 1) if depth else []
-        else:
-            found.append(path)
-    return found
-
-
-def _elapsed(host: Host, env: Environment) -> int | None:
-    """Seconds from GRUB's hand-over to the start of this kernel; None when the clock makes no sense."""
-    boot = next(
-        (line.split()[1] for line in host.text("/proc/stat").splitlines() if line.startswith("btime ")), ""
-    )
-    try:
-        began = datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-        seconds = int(int(boot) - began.timestamp())
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < 86400 else None
 
 
 # ---------------------------------------------------------------------------------------- arm and confirm
