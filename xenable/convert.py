@@ -20,6 +20,7 @@ from xenable.plan.texts import XEN_KERNELS_FIRST
 from xenable.steps.base import Step
 from xenable.steps.files import WriteFile
 from xenable.steps.slot import Arm, filled_by
+from xenable.trialrecord import TRIAL
 
 
 def begun(host: Host) -> bool:
@@ -157,7 +158,7 @@ def _undo_all(host: Host, listener: Listener) -> tuple[str, ...]:
     left = engine.remains(host, journal.read_journal(host))
     host.settle()
     # The journal goes last: what is killed in here, a second revert finishes.
-    host.remove(trial.TRIAL)
+    host.remove(TRIAL)
     host.remove(health.BEFORE)
     journal.put_away(host)
     return left

@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from xenable.boot.environment import Environment
 from xenable.boot.slots import SLOTS, read_manifest, verify_slot
 from xenable.host import Host
-
-if TYPE_CHECKING:
-    from xenable.trial import Trial
+from xenable.trialrecord import Trial, of_last_boot, reason_on_record
 
 
 def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
@@ -27,30 +24,6 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
     if panic and trial.verdict == "waiting":
         return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
     return reason_on_record(trial)
-
-
-def of_last_boot(env: Environment, trial: Trial) -> bool:
-    """Whether a record is of the last boot under Xen that was not judged good, and not of one before it."""
-    return trial.slot == env.trying and trial.verdict not in ("armed", "passed")
-
-
-def reason_on_record(trial: Trial) -> str:
-    """Why a boot was not judged good, from the gate's last word alone."""
-    if trial.reason:
-        return trial.reason
-    if trial.verdict == "armed":
-        return "Xen or dom0's kernel stopped before dom0's user space ran"
-    if trial.verdict == "gave-up":
-        return f"dom0 was not healthy within {trial.deadline} s: it waited for {'; '.join(trial.missing)}"
-    if trial.verdict == "held" and trial.seconds >= trial.deadline - 30:
-        return f"dom0 was healthy, but nobody ran `xenable confirm` within {trial.deadline} s"
-    waited = f"; it waited for {'; '.join(trial.missing)}" if trial.missing else ""
-    if trial.seconds >= trial.deadline - 30:
-        return f"dom0 hung: its time limit of {trial.deadline} s ran out{waited}"
-    return (
-        f"dom0 ended without a word after {trial.seconds} s, before its time limit: "
-        f"power cut, reset or panic{waited}"
-    )
 
 
 def _before_userspace(host: Host, env: Environment) -> str:

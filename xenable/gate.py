@@ -14,11 +14,10 @@ from dataclasses import replace
 from xenable import health, trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD
 from xenable.boot.environment import Environment
-from xenable.diagnosis import of_last_boot, reason_on_record
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Status
-from xenable.trial import Trial
+from xenable.trialrecord import Trial, of_last_boot, read_trial, reason_on_record, write_trial
 
 PAUSE = 2.0
 """Seconds between two looks, at least."""
@@ -43,7 +42,7 @@ def note_fall_back(host: Host) -> None:
         return
     _say(f"the boot under Xen fell back: {now.reason}")
     env = trial.environment(host)
-    record = trial.read_trial(host) or Trial(slot="", verdict="", seconds=0, deadline=0)
+    record = read_trial(host) or Trial(slot="", verdict="", seconds=0, deadline=0)
     if env is None or not of_last_boot(env, record):
         # The boot that wrote it is not the one whose messages tell why.
         record = replace(record, boot_id="")
@@ -102,7 +101,7 @@ def pause_after(look: float) -> float:
 def _first_record(host: Host, env: Environment | None, seconds: int, deadline: int) -> Trial:
     """What is on disk as soon as dom0 runs; why another slot's trial failed stays on record."""
     slot = env.trying if env is not None else ""
-    last = trial.read_trial(host)
+    last = read_trial(host)
     earlier = ""
     if last is not None and last.slot != slot and last.verdict != "passed":
         earlier = f"the trial of slot {last.slot} fell back: {reason_on_record(last)}"
@@ -151,7 +150,7 @@ def _uptime(host: Host) -> int:
 def _keep(host: Host, record: Trial) -> None:
     """Put the record on disk. It only explains: a full disk must not cost a healthy dom0 its verdict."""
     try:
-        trial.write_trial(host, record)
+        write_trial(host, record)
     except XenableError as e:
         _say(f"{e.message}; what the trial boot waits for is not on record")
 

@@ -110,7 +110,7 @@ def commands(host: Host) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
     Its id has to be on record, for that boot may be several ago.
     """
-    from xenable.trial import read_trial
+    from xenable.trialrecord import read_trial
 
     trial = read_trial(host)
     id = str(trial.boot_id) if trial is not None else ""

@@ -7,8 +7,7 @@ how far), trial.json (the gate in dom0: what it waited for) and the journal (wha
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from xenable import health, journal, watchdog
 from xenable.boot.environment import (
@@ -27,29 +26,9 @@ from xenable.boot.slots import (
 )
 from xenable.diagnosis import diagnose
 from xenable.errors import XenableError
-from xenable.host import STATE, Host
+from xenable.host import Host
 from xenable.model import EntryState, Status
-
-TRIAL = STATE / "trial.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What the gate wrote down during a boot under Xen."""
-
-    slot: str
-    verdict: str
-    """armed (not begun), waiting, held (for a person), passed, gave-up, or fell-back (on native)."""
-    seconds: int
-    """Since dom0's kernel started."""
-    deadline: int
-    missing: tuple[str, ...] = ()
-    reason: str = ""
-    """Set with fell-back: the sentence that `status` shows."""
-    earlier: str = ""
-    """Why another slot's trial fell back to this one."""
-    boot_id: str = ""
-    """The boot's, as journald has it: 32 hexadecimal digits. Empty where dom0's user space never ran."""
+from xenable.trialrecord import Trial, read_trial, write_trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,19 +310,3 @@ def reverted(host: Host) -> bool:
     if not records:
         return bool(host.names(journal.HISTORY))
     return journal.revert_begun(records)
-
-
-# ------------------------------------------------------------------------------------------- trial record
-
-
-def read_trial(host: Host) -> Trial | None:
-    try:
-        found = json.loads(host.text(TRIAL, "null"))
-        return Trial(**{**found, "missing": tuple(found["missing"])}) if found else None
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def write_trial(host: Host, trial: Trial) -> None:
-    host.make_folder(STATE)
-    host.write(TRIAL, json.dumps(asdict(trial), indent=1).encode() + b"\n")

@@ -21,7 +21,7 @@ from xenable.health import BEFORE
 from xenable.host import STATE, Host
 from xenable.model import EntryState
 from xenable.steps.base import Step
-from xenable.trial import TRIAL
+from xenable.trialrecord import TRIAL
 
 from ..contract.kinds import furnish_slot
 from ..contract.trees import Tree, contents, difference, tree

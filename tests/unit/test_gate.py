@@ -20,6 +20,7 @@ from xenable.host import Host, Result, StrPath
 from xenable.journal import Terms, write_state
 from xenable.model import EntryState
 from xenable.steps.files import WriteFile
+from xenable.trialrecord import TRIAL, Trial, read_trial, write_trial
 
 GRUB = "/boot/grub"
 WATCHDOG = "/sys/class/watchdog/watchdog1"
@@ -109,7 +110,7 @@ def test_a_healthy_dom0_is_accepted(host: Host, clock: Clock, monkeypatch: pytes
     looks(monkeypatch, ("sshd: nothing listens",), ())
     gate.run_gate(host)
     assert read_environment(host, GRUB) == Environment(default="a")
-    record = trial.read_trial(host)
+    record = read_trial(host)
     assert record and (record.verdict, record.seconds, record.missing) == ("passed", 30, ())
     assert record.boot_id == BOOT_ID.replace("-", "")
 
@@ -124,7 +125,7 @@ def test_a_dom0_that_stays_ill_is_reset_with_its_reason(
     assert clock.seconds == 90
     env = read_environment(host, GRUB)
     assert env and (env.trying, env.default) == ("a", "")
-    record = trial.read_trial(host)
+    record = read_trial(host)
     assert record and (record.verdict, record.missing) == ("gave-up", ("sshd: nothing listens",))
 
 
@@ -153,7 +154,7 @@ def test_a_held_trial_waits_for_a_person(host: Host, clock: Clock, monkeypatch: 
     looks(monkeypatch, ())
     gate.run_gate(host)
     assert ran == [["systemctl", "reboot", "--force"]]
-    record = trial.read_trial(host)
+    record = read_trial(host)
     assert record and record.verdict == "held"
     host.remove("/sys/hypervisor/type")
     assert "nobody ran `xenable confirm`" in trial.status(host).reason
@@ -196,7 +197,7 @@ def test_a_revert_that_has_removed_the_block_ends_the_gate(
     def sleep(_seconds: float) -> None:
         write_state(host, records[0], EntryState.UNDONE)
         host.remove(f"{GRUB}/xenable.env")
-        host.remove(trial.TRIAL)
+        host.remove(TRIAL)
 
     monkeypatch.setattr(time, "sleep", sleep)
     gate.run_gate(host)
@@ -249,7 +250,7 @@ def test_a_boot_that_is_no_trial_only_stops_the_dead_man(
     asked = looks(monkeypatch, ("everything",))
     gate.run_gate(host)
     assert asked == []
-    assert trial.read_trial(host) is None
+    assert read_trial(host) is None
 
 
 @pytest.fixture
@@ -259,19 +260,19 @@ def native(host: Host) -> Iterator[Host]:
 
 
 def test_on_native_the_reason_is_kept(native: Host) -> None:
-    record = trial.Trial(
+    record = Trial(
         slot="a",
         verdict="gave-up",
         seconds=85,
         deadline=100,
         missing=("sshd: nothing listens",),
     )
-    trial.write_trial(native, record)
+    write_trial(native, record)
     gate.run_gate(native)
-    kept = trial.read_trial(native)
+    kept = read_trial(native)
     assert kept and kept.verdict == "fell-back" and "sshd: nothing listens" in kept.reason
     # Later boots say the same, though the evidence is gone.
-    trial.write_trial(native, replace(kept, missing=()))
+    write_trial(native, replace(kept, missing=()))
     gate.run_gate(native)
     assert trial.status(native).reason == kept.reason
 
@@ -279,17 +280,17 @@ def test_on_native_the_reason_is_kept(native: Host) -> None:
 @pytest.mark.parametrize(("verdict", "kept"), [("waiting", "1f2e"), ("fell-back", "1f2e"), ("passed", "")])
 def test_the_boot_of_a_trial_is_remembered_on_native(native: Host, verdict: str, kept: str) -> None:
     """Not that of an earlier boot, which passed: the one that fell back ended before it was recorded."""
-    record = trial.Trial(slot="a", verdict=verdict, seconds=9, deadline=100, reason="x", boot_id="1f2e")
-    trial.write_trial(native, record)
+    record = Trial(slot="a", verdict=verdict, seconds=9, deadline=100, reason="x", boot_id="1f2e")
+    write_trial(native, record)
     gate.run_gate(native)
-    now = trial.read_trial(native)
+    now = read_trial(native)
     assert now and (now.verdict, now.boot_id) == ("fell-back", kept)
 
 
 def test_on_native_without_a_trial_nothing_is_written(native: Host) -> None:
     write_environment(native, GRUB, Environment(default="a"))
     gate.run_gate(native)
-    assert trial.read_trial(native) is None
+    assert read_trial(native) is None
 
 
 def test_a_dead_man_that_the_initrd_did_not_start_is_started(
@@ -330,7 +331,7 @@ def test_a_block_that_can_not_be_read_is_no_pass(
     gate.run_gate(host)
     assert ran == [["systemctl", "reboot", "--force"]]
     assert host.read("/dev/watchdog1") == b""
-    record = trial.read_trial(host)
+    record = read_trial(host)
     assert record and record.missing == gate.NO_BLOCK
 
 
@@ -352,8 +353,8 @@ def test_the_failure_of_a_second_slot_stays_on_record(
     host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
-    failed = trial.Trial(slot="b", verdict="gave-up", seconds=85, deadline=100, missing=("xl: broken",))
-    trial.write_trial(host, failed)
+    failed = Trial(slot="b", verdict="gave-up", seconds=85, deadline=100, missing=("xl: broken",))
+    write_trial(host, failed)
     looks(monkeypatch, ())
     gate.run_gate(host)
     assert "the trial of slot b fell back" in trial.status(host).reason

@@ -20,7 +20,7 @@ from xenable.health import Before
 from xenable.host import Host
 from xenable.journal import Record, write_state
 from xenable.model import EntryState, Status
-from xenable.trial import Trial
+from xenable.trialrecord import Trial, read_trial, write_trial
 
 GRUB = "/boot/grub"
 MANIFEST = {
@@ -169,7 +169,7 @@ def test_a_block_that_only_root_may_read_is_no_native_system(
 def test_the_reason_of_a_fall_back(host: Host, env: Environment, written: Trial | None, reason: str) -> None:
     write_environment(host, GRUB, env)
     if written:
-        trial.write_trial(host, written)
+        write_trial(host, written)
     assert reason in trial.status(host).reason
 
 
@@ -261,21 +261,21 @@ def test_confirm_refuses_where_there_is_no_trial(host: Host) -> None:
 def test_a_trial_record_that_is_damaged_counts_as_none(host: Host) -> None:
     host.make_folder("/var/lib/xenable")
     host.write("/var/lib/xenable/trial.json", b'{"slot": 3')
-    assert trial.read_trial(host) is None
+    assert read_trial(host) is None
 
 
 def test_a_trial_record_comes_back_as_it_was(host: Host) -> None:
     one = record(missing=("a", "b"), reason="x")
-    trial.write_trial(host, one)
-    assert trial.read_trial(host) == one
+    write_trial(host, one)
+    assert read_trial(host) == one
 
 
 def test_a_record_of_before_the_boot_s_id_is_read(host: Host) -> None:
-    trial.write_trial(host, record(boot_id="1f"))
+    write_trial(host, record(boot_id="1f"))
     found = json.loads(host.text("/var/lib/xenable/trial.json"))
     del found["boot_id"]
     host.write("/var/lib/xenable/trial.json", json.dumps(found).encode())
-    assert trial.read_trial(host) == record()
+    assert read_trial(host) == record()
 
 
 def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""trial.json: what the gate writes down during a boot under Xen, for the boot that comes after it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from xenable.boot.environment import Environment
+from xenable.host import STATE, Host
+
+TRIAL = STATE / "trial.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What the gate wrote down during a boot under Xen."""
+
+    slot: str
+    verdict: str
+    """armed (not begun), waiting, held (for a person), passed, gave-up, or fell-back (on native)."""
+    seconds: int
+    """Since dom0's kernel started."""
+    deadline: int
+    missing: tuple[str, ...] = ()
+    reason: str = ""
+    """Set with fell-back: the sentence that `status` shows."""
+    earlier: str = ""
+    """Why another slot's trial fell back to this one."""
+    boot_id: str = ""
+    """The boot's, as journald has it: 32 hexadecimal digits. Empty where dom0's user space never ran."""
+
+
+def read_trial(host: Host) -> Trial | None:
+    try:
+        found = json.loads(host.text(TRIAL, "null"))
+        return Trial(**{**found, "missing": tuple(found["missing"])}) if found else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def write_trial(host: Host, trial: Trial) -> None:
+    host.make_folder(STATE)
+    host.write(TRIAL, json.dumps(asdict(trial), indent=1).encode() + b"\n")
+
+
+def of_last_boot(env: Environment, trial: Trial) -> bool:
+    """Whether a record is of the last boot under Xen that was not judged good, and not of one before it."""
+    return trial.slot == env.trying and trial.verdict not in ("armed", "passed")
+
+
+def reason_on_record(trial: Trial) -> str:
+    """Why a boot was not judged good, from the gate's last word alone."""
+    if trial.reason:
+        return trial.reason
+    if trial.verdict == "armed":
+        return "Xen or dom0's kernel stopped before dom0's user space ran"
+    if trial.verdict == "gave-up":
+        return f"dom0 was not healthy within {trial.deadline} s: it waited for {'; '.join(trial.missing)}"
+    if trial.verdict == "held" and trial.seconds >= trial.deadline - 30:
+        return f"dom0 was healthy, but nobody ran `xenable confirm` within {trial.deadline} s"
+    waited = f"; it waited for {'; '.join(trial.missing)}" if trial.missing else ""
+    if trial.seconds >= trial.deadline - 30:
+        return f"dom0 hung: its time limit of {trial.deadline} s ran out{waited}"
+    return (
+        f"dom0 ended without a word after {trial.seconds} s, before its time limit: "
+        f"power cut, reset or panic{waited}"
+    )
