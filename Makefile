@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 .PHONY: help rehearse test quick lab deb kernel bench clean setup
+.PHONY: test-code test-image test-machines test-kernel
 
 RELEASE ?= trixie
 FIRMWARE ?= uefi
@@ -25,10 +26,24 @@ rehearse:
 quick: setup
 	$(PYTEST) -m "not package and not kernel and not vm"
 
+# Two at a time, so that no processor waits: the image is built beside the tests of the code, and a kernel is
+# compiled with what the machines leave.
 test: setup
-	$(PYTEST)
 	debian/build.sh dist
+	+$(MAKE) -j 2 test-code test-image
+	+$(MAKE) -j 2 test-machines test-kernel
+
+test-code:
+	$(PYTEST) -m "not kernel"
+
+test-image:
+	/usr/bin/python3 -m lab build >/dev/null
+
+test-machines:
 	/usr/bin/python3 -m lab run first-guest no-network
+
+test-kernel:
+	nice -n 19 .venv/bin/python -m pytest -m kernel tests/kernel
 
 lab: setup
 	debian/build.sh dist
