@@ -1,69 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xenable guest …` and `revert --remove-guests`, from words to exit status, on a folder that is a dom0."""
+"""`xenable guest …`, from words to exit status, on a folder that is a dom0."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
-import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.unit.guests.machine import KEY, NET, Xen, alive, make_xen, tree
-from xenable import convert, trial
+from tests.unit.cli.fixtures import document, said, words_to_create
+from tests.unit.guests.machine import Xen, tree
 from xenable.__main__ import run
-from xenable.cli import guest as guest_module
-from xenable.cli import guest_common
-from xenable.errors import Exit, XenableError
-from xenable.guests import claims, create, interrupts, lifecycle, records
+from xenable.errors import Exit
+from xenable.guests import records
 from xenable.guests.libvirt import domain_xml
-from xenable.host import Host, Result
-from xenable.model import Obstacle, Status
+from xenable.host import Result
 from xenable.network import effective
-from xenable.trial import TrialStatus
 
-STATES = {1: "-b----", 2: "--p---", 3: "---s--", 4: "---sc-", 5: "--p--d"}
-"""Of domains, as `xl list` writes them; the first two run or may."""
 STATE_CHANGES = ("create", "start", "stop", "reboot", "console", "remove", "autostart", "resize")
-
-
-@pytest.fixture
-def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
-    root = tmp_path / "root"
-    xen = make_xen(root, monkeypatch)
-    host = xen.host
-    # The commands say Host(), which is this machine; here it is the folder.
-    for module in (guest_module, guest_common):
-        monkeypatch.setattr(module, "Host", lambda: host)
-    monkeypatch.setattr("xenable.cli.revert.Host", lambda: host)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    host.make_folder("/etc/xenable")
-    host.write(effective.PATH, effective.render(NET).encode())
-    host.make_folder("/etc")
-    host.write("/etc/os-release", b"ID=debian\nVERSION_ID=13\nVERSION_CODENAME=trixie\n")
-    host.make_folder(tmp_path)
-    host.write(tmp_path / "key.pub", f"{KEY}\n".encode())
-    monkeypatch.chdir(tmp_path)
-    return xen
-
-
-def words_to_create(tmp_path: Path, *more: str) -> list[str]:
-    return ["guest", "create", "web1", "--ssh-key", str(tmp_path / "key.pub"), "--disk", "256M", *more]
-
-
-def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    found = json.loads(capsys.readouterr().out)
-    assert isinstance(found, dict) and found["schema"] == 1
-    return found
-
-
-def said(capsys: pytest.CaptureFixture[str]) -> str:
-    return " ".join(capsys.readouterr().err.split())
 
 
 # ------------------------------------------------------------------------------------------------- create
@@ -205,146 +161,6 @@ def test_a_failed_start_is_taken_back(xen: Xen, tmp_path: Path, capsys: pytest.C
     assert tree(xen.host.root) == before
 
 
-def test_ctrl_c(
-    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = tree(xen.host.root)
-    with monkeypatch.context() as patch:
-        patch.setattr("xenable.guests.seed.tar_seed", interrupt)
-        assert run(words_to_create(tmp_path)) == Exit.PUT_BACK
-    assert "cannot create the guest web1: interrupted; everything was taken back" in said(capsys)
-    assert tree(xen.host.root) == before
-    monkeypatch.setattr(lifecycle, "stop", interrupt)
-    assert run(["guest", "stop", "web1"]) == 130
-    assert "interrupted; `xenable guest list`" in said(capsys)
-
-
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-def test_what_ends_a_creation_is_as_ctrl_c(
-    xen: Xen,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    ending: signal.Signals,
-) -> None:
-    """Sent for real, when the guest is started, and once more each while it is taken back."""
-    died: list[int] = []
-
-    def mine(number: int, frame: object) -> None:
-        died.append(number)
-
-    took_back: list[bool] = []
-    whole = claims.take_back
-
-    def end(words: list[str]) -> Result:
-        if words[1] == "create":
-            os.kill(os.getpid(), ending)
-        return whole_xl(words)
-
-    def again(host: Host, claim: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(os.getpid(), number)
-        whole(host, claim)
-        took_back.append(True)
-
-    whole_xl = xen.do_xl
-    before = tree(xen.host.root)
-    monkeypatch.setattr(xen, "do_xl", end)
-    monkeypatch.setattr(create, "take_back", again)
-    outside = signal.signal(ending, mine)
-    try:
-        assert run([*words_to_create(tmp_path), "--json"]) == Exit.PUT_BACK
-        assert signal.getsignal(ending) is mine
-    finally:
-        signal.signal(ending, outside)
-    assert "interrupted; everything was taken back" in document(capsys)["error"]
-    assert died == [] and took_back == [True]
-    assert tree(xen.host.root) == before and xen.running == {}
-
-
-def test_nohup_holds(xen: Xen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang_up(words: list[str]) -> Result:
-        os.kill(os.getpid(), signal.SIGHUP)
-        return whole(words)
-
-    whole = xen.do_xl
-    monkeypatch.setattr(xen, "do_xl", hang_up)
-    outside = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        assert run(words_to_create(tmp_path)) == Exit.DONE
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, outside)
-
-
-def test_signals_are_of_the_main_thread_alone() -> None:
-    before = [signal.getsignal(number) for number in interrupts.ENDING]
-
-    def look() -> list[Any]:
-        with interrupts.as_interrupts(), interrupts.undisturbed():
-            return [signal.getsignal(number) for number in interrupts.ENDING]
-
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(look).result() == before
-    assert look() == [signal.SIG_IGN] * 3
-    assert [signal.getsignal(number) for number in interrupts.ENDING] == before
-
-
-def test_what_a_kill_left_is_said(
-    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Killed(BaseException):
-        pass
-
-    before = tree(xen.host.root)
-    with monkeypatch.context() as patch:
-        patch.setattr(create, "take_back", lambda host, claim: None)
-        patch.setattr("xenable.guests.xlcfg.render", lambda guest: (_ for _ in ()).throw(Killed()))
-        with pytest.raises(Killed):
-            run(words_to_create(tmp_path))
-    capsys.readouterr()
-    alive(xen.host, os.getpid(), 101)
-    assert run(["guest", "list"]) == Exit.DONE
-    streams = capsys.readouterr()
-    assert "the creation of web1 had been cut off" in " ".join(streams.err.split())
-    assert streams.out.startswith("There are no guests.")
-    assert tree(xen.host.root) == before
-
-
-def test_what_was_whole_at_a_kill_is_kept_and_said(
-    xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill(words: list[str]) -> Result:
-        if words[1] == "create":
-            raise Killed
-        return whole(words)
-
-    whole = xen.do_xl
-    with monkeypatch.context() as patch:
-        patch.setattr(create, "take_back", lambda host, claim: None)
-        patch.setattr(xen, "do_xl", kill)
-        with pytest.raises(Killed):
-            run(words_to_create(tmp_path, "--autostart"))
-    capsys.readouterr()
-    alive(xen.host, os.getpid(), 101)
-    assert run(["guest", "list"]) == Exit.DONE
-    streams = capsys.readouterr()
-    text = " ".join(streams.err.split())
-    assert "the creation of web1 had been cut off when all of it was there: it is kept" in text
-    assert "`sudo xenable guest start web1`" in text and "web1         stopped" in streams.out
-    assert run(["guest", "start", "web1"]) == Exit.DONE
-    assert said(capsys) == "xenable: web1 starts"
-
-
-# -------------------------------------------------------------------------------------------------- others
-
-
 def test_the_life_of_a_guest(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(words_to_create(tmp_path)) == Exit.DONE
     capsys.readouterr()
@@ -475,142 +291,3 @@ def test_the_list_needs_no_root_rights(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert run(["guest", "list"]) == Exit.DONE
     assert run(["guest"]) in (0, 1, 2)
-
-
-# ------------------------------------------------------------------------------------------------- revert
-
-
-@pytest.fixture
-def converted(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A conversion; returns what was done to it."""
-    done: list[str] = []
-
-    def revert(host: Host, listener: Any) -> tuple[str, ...]:
-        done.append(f"revert with {len(records.names(host))} guests")
-        return ()
-
-    now = TrialStatus(state=Status.NATIVE, reason="none", running="native", next_boot="native", versions={})
-    monkeypatch.setattr(convert, "begun", lambda host: True)
-    monkeypatch.setattr(convert, "obstacles", lambda host: ())
-    monkeypatch.setattr(convert, "revert", revert)
-    monkeypatch.setattr(trial, "status", lambda host: now)
-    return done
-
-
-def test_revert_refuses_while_there_are_guests(
-    xen: Xen, tmp_path: Path, converted: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(words_to_create(tmp_path)) == Exit.DONE
-    capsys.readouterr()
-    assert run(["revert", "--yes", "--force"]) == Exit.FAILED
-    text = said(capsys)
-    assert "there are guests on this machine: web1" in text and "--remove-guests" in text
-    assert converted == [] and records.names(xen.host) == ("web1",)
-
-
-@pytest.mark.parametrize("words", [[], ["--force"], ["--remove-guests"]])
-def test_revert_refuses_while_domains_of_others_run(
-    xen: Xen, tmp_path: Path, converted: list[str], capsys: pytest.CaptureFixture[str], words: list[str]
-) -> None:
-    """The toolstack would be removed under them; --remove-guests is about what Xenable made alone."""
-    assert run(words_to_create(tmp_path)) == Exit.DONE
-    xen.running |= {"by-xl": "1" * 36, "tools-1": "2" * 36}
-    before = dict(xen.running)
-    capsys.readouterr()
-    assert run(["revert", "--yes", *words]) == Exit.FAILED
-    text = said(capsys)
-    assert "cannot revert: domains run that Xenable did not make: by-xl, tools-1" in text
-    assert "`sudo xl shutdown NAME`" in text
-    assert ("there are guests on this machine: web1" in text) is ("--remove-guests" not in words)
-    assert converted == [] and xen.running == before and records.names(xen.host) == ("web1",)
-
-
-def test_a_renamed_guest_is_nobody_elses(xen: Xen, tmp_path: Path, converted: list[str]) -> None:
-    assert run(words_to_create(tmp_path)) == Exit.DONE
-    xen.running["other"] = xen.running.pop("web1")
-    assert lifecycle.others_running(xen.host) == ()
-    # Without its record only the name tells.
-    xen.host.write(records.record("web1"), b"damaged")
-    assert lifecycle.others_running(xen.host) == ("other",)
-    xen.running["web1"] = xen.running.pop("other")
-    assert run(["revert", "--yes", "--remove-guests"]) == Exit.DONE
-    assert converted == ["revert with 0 guests"] and xen.running == {}
-
-
-def test_what_does_not_run_any_more_stops_no_revert(
-    xen: Xen, converted: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = "{:40} {:5} {:5} {:5}     {} {:8.1f} {} {:>8} {:>16}"
-    rows = [row.format(f"d{n}", n, 1, 1, state, 0.1, str(n) * 36, "-", "-") for n, state in STATES.items()]
-    xen.answers["xl list -v"] = Result(0, "\n".join(rows), "")
-    assert lifecycle.others_running(xen.host) == ("d1", "d2")
-    del rows[:2]
-    xen.answers["xl list -v"] = Result(0, "\n".join(rows), "")
-    assert run(["revert", "--yes"]) == Exit.DONE
-
-
-def test_a_revert_that_is_gone_on_with_needs_no_xl(xen: Xen, converted: list[str]) -> None:
-    """Its package may be gone by then, and Xen runs until the reboot."""
-    xen.answers["xl"] = Result(127, "", "xl: not found")
-    assert run(["revert", "--yes"]) == Exit.DONE
-    assert converted == ["revert with 0 guests"]
-
-
-def test_revert_removes_guests_first(
-    xen: Xen, tmp_path: Path, converted: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(words_to_create(tmp_path)) == Exit.DONE
-    capsys.readouterr()
-    assert run(["revert", "--yes", "--remove-guests"]) == Exit.DONE
-    assert "[1/1] remove guests and images" in said(capsys)
-    assert converted == ["revert with 0 guests"] and xen.running == {}
-    assert not xen.host.exists("/var/lib/xenable/images")
-
-
-def test_revert_says_that_images_stay(
-    xen: Xen, converted: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["revert", "--yes"]) == Exit.DONE
-    assert "stay in /var/lib/xenable/images; --remove-guests removes them too" in said(capsys)
-    assert converted == ["revert with 0 guests"]
-
-
-def test_revert_asks_for_both_at_once(
-    xen: Xen,
-    tmp_path: Path,
-    converted: list[str],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert run(words_to_create(tmp_path)) == Exit.DONE
-    typed = io.StringIO("n\n")
-    monkeypatch.setattr(typed, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stdin", typed)
-    assert run(["revert", "--remove-guests"]) == Exit.FAILED
-    assert "Remove web1 with all that is on their disks, and turn this machine back" in said(capsys)
-    assert converted == [] and records.names(xen.host) == ("web1",)
-
-
-def test_guests_stay_when_a_revert_is_refused(
-    xen: Xen,
-    tmp_path: Path,
-    converted: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert run(words_to_create(tmp_path)) == Exit.DONE
-    monkeypatch.setattr(convert, "obstacles", lambda host: (Obstacle(what="/etc/a was edited"),))
-    assert run(["revert", "--yes", "--remove-guests"]) == Exit.FAILED
-    assert converted == [] and records.names(xen.host) == ("web1",)
-
-
-def test_guests_that_can_not_be_removed_stop_a_revert(
-    xen: Xen, tmp_path: Path, converted: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(words_to_create(tmp_path)) == Exit.DONE
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise XenableError("cannot remove web1")
-
-    monkeypatch.setattr(lifecycle, "destroy", fail)
-    assert run(["revert", "--yes", "--remove-guests"]) == Exit.FAILED
-    assert converted == []

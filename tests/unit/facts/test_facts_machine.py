@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv6Network
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from xenable.facts.conversion import probe_conversion
 from xenable.facts.cpu import parse_cpuinfo, probe_cpu
 from xenable.facts.distribution import parse_os_release, probe_distribution
 from xenable.facts.dpkg import parse_status
-from xenable.facts.firewall import parse_chains, parse_policy
+from xenable.facts.firewall import parse_chains
 from xenable.facts.memory import probe_memory
 from xenable.facts.modules import probe_modules
 from xenable.facts.network import (
@@ -23,11 +22,10 @@ from xenable.facts.network import (
     parse_ipv6_routes,
     parse_rows,
     policy_routes,
-    probe_network,
 )
 from xenable.facts.other_hypervisors import guest_of, probe_other_hypervisors
 from xenable.facts.packages import lock_holders, probe_packages
-from xenable.facts.services import parse_sockets, parse_units, probe_services, runtime_watchdog, sshd_ports
+from xenable.facts.services import parse_sockets, parse_units
 from xenable.facts.virtualization import probe_virtualization
 from xenable.machine import Answer, Distribution, OtherHypervisor, SerialConsole
 
@@ -258,212 +256,6 @@ def test_other_hypervisors_run_and_idle(tmp_path: Path) -> None:
         OtherHypervisor(kind="kvm", guests=("a", "process 10")),
         OtherHypervisor(kind="virtualbox", guests=()),
     )
-
-
-def test_routes() -> None:
-    head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
-    v4 = parse_ipv4_routes(
-        head
-        + "eth0\t00000000\t010210AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
-        + "eth0\t00D814AC\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
-        + "down\t00D814AC\t00000000\t0000\t0\t0\t0\t00FFFFFF\t0\t0\t0\nnonsense\n"
-    )
-    assert [(r.destination, r.interface, r.gateway) for r in v4] == [
-        ("default", "eth0", "172.16.2.1"),
-        ("172.20.216.0/24", "eth0", ""),
-    ]
-    zero = "0" * 32
-    v6 = parse_ipv6_routes(
-        f"fe800000000000000000000000000000 40 {zero} 00 {zero} 100 1 0 00000001 eth0\n"
-        f"{zero} 00 {zero} 00 fe800000000000000000000000000001 400 1 0 00000003 eth0\n"
-        f"{zero[:-1]}1 80 {zero} 00 {zero} 0 1 0 80200001 lo\n"
-        f"ff000000000000000000000000000000 08 {zero} 00 {zero} 100 1 0 00000001 eth0\n"
-    )
-    assert [(r.destination, r.gateway) for r in v6] == [("fe80::/64", ""), ("::/0", "fe80::1")]
-
-
-def test_routes_of_other_tables() -> None:
-    """As Tailscale has them, and a VRF: /proc/net/route shows the main table alone."""
-    found = policy_routes(
-        [
-            {"dst": "172.20.0.0/16", "dev": "tailscale0", "table": "52"},
-            {"dst": "10.9.8.7", "table": "vrf", "nexthops": [{"dev": "eth1", "gateway": "192.0.2.9"}]},
-            {"dst": "default", "dev": "wg0", "table": "51820"},
-            {"dst": "0.0.0.0/0", "dev": "wg0", "table": "51820"},
-            {"dst": "192.0.2.0/24", "dev": "eth0", "table": "main"},
-            {"dst": "192.0.2.0/24", "dev": "eth0"},
-            {"dst": "fd00::/64", "dev": "wg0", "table": "51820"},
-            {"dst": "10.0.0.0/8", "table": "52"},
-            {},
-        ]
-    )
-    assert [(r.destination, r.interface, r.gateway) for r in found] == [
-        ("172.20.0.0/16", "tailscale0", ""),
-        ("10.9.8.7", "eth1", "192.0.2.9"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("file", "watchers"),
-    [
-        ("/run/NetworkManager/no-stub-resolv.conf", ("networkmanager",)),
-        ("/run/systemd/netif/state", ("networkd",)),
-        ("/run/systemd/netif/leases/2", ()),
-    ],
-)
-def test_who_may_take_an_interface_that_appears(
-    tmp_path: Path, file: str, watchers: tuple[str, ...]
-) -> None:
-    assert probe_network(make_tree(tmp_path, {file: ""})).watchers == watchers
-
-
-def test_interfaces_of_a_folder(tmp_path: Path) -> None:
-    host = make_tree(
-        tmp_path,
-        {
-            "/sys/class/net/eth0/address": "52:54:00:00:00:01\n",
-            "/sys/class/net/eth0/device/x": "",
-            "/sys/class/net/eth0/ifindex": "2",
-            "/sys/class/net/eth0/operstate": "up",
-            "/sys/class/net/br0/bridge/x": "",
-            "/sys/class/net/br0/ifindex": "3",
-            "/sys/class/net/wl0/phy80211/x": "",
-            "/sys/class/net/wl0/ifindex": "4",
-            "/sys/class/net/en1/device/x": "",
-            "/run/systemd/netif/links/2": "ADMIN_STATE=configured\nNETWORK_FILE=/run/10-netplan-x.network\n",
-            "/run/NetworkManager/devices/4": "[device]\nmanaged=true\n",
-            "/etc/network/interfaces": "source /etc/network/interfaces.d/*\niface lo inet loopback\n",
-            "/etc/network/interfaces.d/b": "iface br0 inet static\n",
-            "/etc/netplan/1.yaml": "network:\n  ethernets:\n    en1:\n      dhcp4: true\n",
-            "/etc/ufw/ufw.conf": "ENABLED=yes\n",
-            "/proc/sys/net/ipv4/ip_forward": "1\n",
-        },
-    )
-    found = probe_network(host)
-    assert not found.known
-    assert [(i.name, i.kind, i.manager, i.up) for i in found.interfaces] == [
-        ("br0", "bridge", "ifupdown", False),
-        ("en1", "physical", "netplan", False),
-        ("eth0", "physical", "netplan", True),
-        ("wl0", "wireless", "networkmanager", False),
-    ]
-    assert (found.firewalls, found.forward_policy, found.ip_forward) == (("ufw",), "", Answer.YES)
-
-
-@pytest.mark.parametrize("machine_id", ["", "uninitialized\n", "0" * 31 + "\n", "x" * 32 + "\n"])
-def test_without_an_identity_a_machine_has_no_prefix_of_its_own(tmp_path: Path, machine_id: str) -> None:
-    assert probe_network(make_tree(tmp_path, {"/etc/machine-id": machine_id})).ula_prefix == ""
-
-
-def test_a_machine_has_one_prefix_of_its_own(tmp_path: Path) -> None:
-    prefixes = []
-    for name, machine_id in (("a", "0" * 32), ("b", "0" * 32), ("c", "0" * 31 + "1")):
-        host = make_tree(tmp_path / name, {"/etc/machine-id": machine_id + "\n"})
-        prefixes.append(IPv6Network(probe_network(host).ula_prefix))
-    assert prefixes[0] == prefixes[1] != prefixes[2]
-    assert all(p.prefixlen == 64 and p.subnet_of(IPv6Network("fd00::/8")) for p in prefixes)
-
-
-def test_firewall_output() -> None:
-    chain = {"family": "ip", "table": "filter", "name": "FORWARD", "hook": "forward", "policy": "drop"}
-    assert parse_chains(json.dumps({"nftables": [{"metainfo": {}}, {"chain": chain}]})) == [chain]
-    assert parse_chains("[]") is None
-    assert parse_policy("-P FORWARD DROP\n-A FORWARD -j X\n") == "drop"
-    assert parse_policy("") == ""
-
-
-def test_services_output() -> None:
-    assert parse_units('[{"unit":"a.service","load":"loaded"}]') == ("a.service",)
-    assert parse_units("No units") is None
-    text = (
-        'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=5,fd=3))\n'
-        'LISTEN 0 4096 *:2222 *:* users:(("systemd",pid=1,fd=40))\n'
-        'LISTEN 0 4096 *:9090 *:* users:(("systemd",pid=1,fd=41))\n'
-        'LISTEN 0 511 [::1]:80 [::]:* users:(("nginx",pid=9,fd=3))\n'
-    )
-    assert parse_sockets(text, frozenset(("2222",))) == ("0.0.0.0:22", "*:2222")
-
-
-def test_listeners_of_ssh_sessions_are_not_sshd() -> None:
-    text = "".join(
-        f'LISTEN 0 128 {place} *:* users:(("sshd",pid=5,fd=3))\n'
-        for place in (
-            "0.0.0.0:22",
-            "127.0.0.1:6010",
-            "[::1]:6010",
-            "127.0.0.1:2200",
-            "[::1]:22",
-            "0.0.0.0:9",
-        )
-    )
-    assert parse_sockets(text, frozenset()) == ("0.0.0.0:22", "[::1]:22", "0.0.0.0:9")
-    assert "127.0.0.1:2200" in parse_sockets(text, frozenset(), frozenset(("2200",)))
-
-
-@pytest.mark.parametrize(
-    ("main", "more", "ports"),
-    [
-        ("#Port 22\n", "", {"22"}),
-        ("Port 2200\n", "", {"2200"}),
-        ("port=2200\n Port 2201\n", "Port 2202", {"2200", "2201", "2202"}),
-        ("ListenAddress 127.0.0.1:2200\nListenAddress [::1]:2201\n", "", {"22", "2200", "2201"}),
-        ("ListenAddress ::1\nListenAddress 10.0.0.1\n", "Port 2200", {"2200"}),
-    ],
-)
-def test_ports_of_sshd(tmp_path: Path, main: str, more: str, ports: set[str]) -> None:
-    host = make_tree(tmp_path, {"/etc/ssh/sshd_config": main, "/etc/ssh/sshd_config.d/50.conf": more})
-    assert sshd_ports(host) == ports
-
-
-@pytest.mark.parametrize(
-    ("files", "found"),
-    [
-        ({}, ""),
-        ({"/etc/systemd/system.conf": "[Manager]\n#RuntimeWatchdogSec=off\n"}, ""),
-        ({"/etc/systemd/system.conf": "RuntimeWatchdogSec = 30s\n"}, "=30s in /etc/systemd/system.conf"),
-        ({"/usr/lib/systemd/system.conf": "RuntimeWatchdogSec=9\n"}, "=9 in /usr/lib/systemd/system.conf"),
-        (
-            {
-                "/usr/lib/systemd/system.conf": "RuntimeWatchdogSec=9\n",
-                "/etc/systemd/system.conf": "[Manager]\n",
-            },
-            "",
-        ),
-        (
-            {
-                "/etc/systemd/system.conf": "RuntimeWatchdogSec=30\n",
-                "/usr/lib/systemd/system.conf.d/50.conf": "RuntimeWatchdogSec=0s\n",
-            },
-            "",
-        ),
-        (
-            {
-                "/usr/lib/systemd/system.conf.d/50.conf": "RuntimeWatchdogSec=1min\n",
-                "/etc/systemd/system.conf.d/40.conf": "RuntimeWatchdogSec=off\n",
-            },
-            "=1min in /usr/lib/systemd/system.conf.d/50.conf",
-        ),
-        (
-            {
-                "/usr/lib/systemd/system.conf.d/50.conf": "RuntimeWatchdogSec=1min\n",
-                "/etc/systemd/system.conf.d/50.conf": "",
-            },
-            "",
-        ),
-    ],
-)
-def test_systemds_own_watchdog(tmp_path: Path, files: dict[str, str | bytes], found: str) -> None:
-    assert runtime_watchdog(make_tree(tmp_path, files)) == (f"RuntimeWatchdogSec{found}" if found else "")
-
-
-def test_watchdog_daemons(tmp_path: Path) -> None:
-    links = {
-        "/etc/systemd/system/default.target.wants/watchdog.service": "/lib/systemd/system/watchdog.service",
-        "/etc/systemd/system/multi-user.target.wants/ssh.service": "/lib/systemd/system/ssh.service",
-        "/run/systemd/units/invocation:wd_keepalive.service": "abc",
-    }
-    found = probe_services(make_tree(tmp_path, {}, links), {})
-    assert found.watchdog_daemons == ("watchdog.service", "wd_keepalive.service")
 
 
 def entry(state: str) -> str:

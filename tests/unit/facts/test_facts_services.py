@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tree import make_tree
+from xenable.facts.services import parse_sockets, parse_units, probe_services, runtime_watchdog, sshd_ports
+
+
+def test_services_output() -> None:
+    assert parse_units('[{"unit":"a.service","load":"loaded"}]') == ("a.service",)
+    assert parse_units("No units") is None
+    text = (
+        'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=5,fd=3))\n'
+        'LISTEN 0 4096 *:2222 *:* users:(("systemd",pid=1,fd=40))\n'
+        'LISTEN 0 4096 *:9090 *:* users:(("systemd",pid=1,fd=41))\n'
+        'LISTEN 0 511 [::1]:80 [::]:* users:(("nginx",pid=9,fd=3))\n'
+    )
+    assert parse_sockets(text, frozenset(("2222",))) == ("0.0.0.0:22", "*:2222")
+
+
+def test_listeners_of_ssh_sessions_are_not_sshd() -> None:
+    text = "".join(
+        f'LISTEN 0 128 {place} *:* users:(("sshd",pid=5,fd=3))\n'
+        for place in (
+            "0.0.0.0:22",
+            "127.0.0.1:6010",
+            "[::1]:6010",
+            "127.0.0.1:2200",
+            "[::1]:22",
+            "0.0.0.0:9",
+        )
+    )
+    assert parse_sockets(text, frozenset()) == ("0.0.0.0:22", "[::1]:22", "0.0.0.0:9")
+    assert "127.0.0.1:2200" in parse_sockets(text, frozenset(), frozenset(("2200",)))
+
+
+@pytest.mark.parametrize(
+    ("main", "more", "ports"),
+    [
+        ("#Port 22\n", "", {"22"}),
+        ("Port 2200\n", "", {"2200"}),
+        ("port=2200\n Port 2201\n", "Port 2202", {"2200", "2201", "2202"}),
+        ("ListenAddress 127.0.0.1:2200\nListenAddress [::1]:2201\n", "", {"22", "2200", "2201"}),
+        ("ListenAddress ::1\nListenAddress 10.0.0.1\n", "Port 2200", {"2200"}),
+    ],
+)
+def test_ports_of_sshd(tmp_path: Path, main: str, more: str, ports: set[str]) -> None:
+    host = make_tree(tmp_path, {"/etc/ssh/sshd_config": main, "/etc/ssh/sshd_config.d/50.conf": more})
+    assert sshd_ports(host) == ports
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, ""),
+        ({"/etc/systemd/system.conf": "[Manager]\n#RuntimeWatchdogSec=off\n"}, ""),
+        ({"/etc/systemd/system.conf": "RuntimeWatchdogSec = 30s\n"}, "=30s in /etc/systemd/system.conf"),
+        ({"/usr/lib/systemd/system.conf": "RuntimeWatchdogSec=9\n"}, "=9 in /usr/lib/systemd/system.conf"),
+        (
+            {
+                "/usr/lib/systemd/system.conf": "RuntimeWatchdogSec=9\n",
+                "/etc/systemd/system.conf": "[Manager]\n",
+            },
+            "",
+        ),
+        (
+            {
+                "/etc/systemd/system.conf": "RuntimeWatchdogSec=30\n",
+                "/usr/lib/systemd/system.conf.d/50.conf": "RuntimeWatchdogSec=0s\n",
+            },
+            "",
+        ),
+        (
+            {
+                "/usr/lib/systemd/system.conf.d/50.conf": "RuntimeWatchdogSec=1min\n",
+                "/etc/systemd/system.conf.d/40.conf": "RuntimeWatchdogSec=off\n",
+            },
+            "=1min in /usr/lib/systemd/system.conf.d/50.conf",
+        ),
+        (
+            {
+                "/usr/lib/systemd/system.conf.d/50.conf": "RuntimeWatchdogSec=1min\n",
+                "/etc/systemd/system.conf.d/50.conf": "",
+            },
+            "",
+        ),
+    ],
+)
+def test_systemds_own_watchdog(tmp_path: Path, files: dict[str, str | bytes], found: str) -> None:
+    assert runtime_watchdog(make_tree(tmp_path, files)) == (f"RuntimeWatchdogSec{found}" if found else "")
+
+
+def test_watchdog_daemons(tmp_path: Path) -> None:
+    links = {
+        "/etc/systemd/system/default.target.wants/watchdog.service": "/lib/systemd/system/watchdog.service",
+        "/etc/systemd/system/multi-user.target.wants/ssh.service": "/lib/systemd/system/ssh.service",
+        "/run/systemd/units/invocation:wd_keepalive.service": "abc",
+    }
+    found = probe_services(make_tree(tmp_path, {}, links), {})
+    assert found.watchdog_daemons == ("watchdog.service", "wd_keepalive.service")
