@@ -19,6 +19,8 @@ tar -c --exclude=__pycache__ --exclude='*.egg-info' xenable data debian docs ker
     tar -x -C "$work/xenable"
 # dpkg takes the time stamps of the files from the changelog: the same source gives the same bytes.
 unset SOURCE_DATE_EPOCH
+# make takes orders from its environment: this may be run by another one.
+unset MAKEFLAGS MFLAGS MAKELEVEL
 # -d: what it needs is installed by tools/setup. The compiler that Debian counts on everywhere is not needed.
 if ! (cd "$work/xenable" && dpkg-buildpackage -d -us -uc -b) > "$work/log" 2>&1; then
     cat "$work/log" >&2

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""trial.json: what the gate writes down during a boot under Xen, for the boot that comes after it."""
+"""trial.json: the record of one trial boot.
+
+`arm` begins it, the gate goes on with it under Xen, and ends it on native.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ TRIAL = STATE / "trial.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What the gate wrote down during a boot under Xen."""
+    """What is on record of one trial boot."""
 
     slot: str
     verdict: str

@@ -3,30 +3,35 @@
 
 import io
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
 from lab.parallel import Job, run_jobs
 
-
-def job(name: str, program: str) -> Job:
-    return Job(name, (sys.executable, "-c", program))
+PYTHON = (sys.executable, "-c")
+MEET = """import pathlib, sys, time
+mine, other = map(pathlib.Path, sys.argv[1:3])
+mine.touch()
+end = time.monotonic() + 60
+while not other.exists() and time.monotonic() < end:
+    time.sleep(0.01)
+print("met" if other.exists() else "alone")
+sys.exit(int(sys.argv[3]))
+"""
 
 
 @pytest.mark.realtool
-def test_jobs_run_side_by_side_and_keep_their_order_and_codes() -> None:
+def test_jobs_run_side_by_side_and_keep_their_order_and_codes(tmp_path: Path) -> None:
     stream = io.StringIO()
-    slow = "import time; time.sleep(0.6); print('late')"
-    began = time.monotonic()
-    codes = run_jobs([job("a", slow), job("b", slow + "; raise SystemExit(3)")], 2, stream)
-    assert codes == (0, 3)
-    assert time.monotonic() - began < 1.15
-    assert sorted(stream.getvalue().splitlines()) == ["a: late", "b: late"]
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    jobs = [Job("a", (*PYTHON, MEET, one, two, "0")), Job("b", (*PYTHON, MEET, two, one, "3"))]
+    assert run_jobs(jobs, 2, stream) == (0, 3)
+    assert sorted(stream.getvalue().splitlines()) == ["a: met", "b: met"]
 
 
 @pytest.mark.realtool
 def test_what_goes_to_stderr_is_told_too() -> None:
     stream = io.StringIO()
-    run_jobs([job("a", "import sys; sys.stderr.write('one\\ntwo\\n')")], 1, stream)
+    run_jobs([Job("a", (*PYTHON, "import sys; sys.stderr.write('one\\ntwo\\n')"))], 1, stream)
     assert stream.getvalue() == "a: one\na: two\n"

@@ -52,13 +52,14 @@ def simulate(
     *,
     with_kernel: bool,
     xen_kernel: bool = False,
-    known: Iterable[str] = (),
+    names: Iterable[str] = (),
 ) -> Simulation | None:
     """Ask the apt of this machine; None when it could not be read at all.
 
     `kernels` are the names under which the distribution's generic kernel may be found, the best first; it is
     part of what would be installed only `with_kernel`. With `xen_kernel` a kernel for Xen alone is, in its
-    place. `known` are the packages that dpkg has on record: with them it takes less time.
+    place. `names` are those of the packages that dpkg has on record: with them it takes less
+    time.
     """
     try:
         import apt_pkg
@@ -82,7 +83,7 @@ def simulate(
             install_recommends=install_recommends,
         )
     wanted = KERNELS_XEN if xen_kernel else kernels if with_kernel else ()
-    return _install(cache, depcache, kernels, wanted, install_recommends, known)
+    return _install(cache, depcache, kernels, wanted, install_recommends, names)
 
 
 def _leave_caches_alone(host: Host) -> None:
@@ -107,7 +108,7 @@ def _install(
     kernels: Sequence[str],
     wanted: Sequence[str],
     install_recommends: bool,
-    known: Iterable[str],
+    names: Iterable[str],
 ) -> Simulation:
     """`wanted`: the kernels of which the first that there is comes along."""
 
@@ -136,7 +137,7 @@ def _install(
     upgraded: list[Candidate] = []
     removed: list[str] = []
     roots = [xen, *recommended, *([kernel] if kernel is not None else [])]
-    for package in _touched(cache, depcache, roots, [cache[name] for name in known if name in cache]):
+    for package in _touched(cache, depcache, roots, [cache[name] for name in names if name in cache]):
         if depcache.marked_install(package):
             new.append(_chosen(depcache, package))
         elif depcache.marked_upgrade(package):
@@ -162,11 +163,11 @@ def _touched(
     cache: apt_pkg.Cache,
     depcache: apt_pkg.DepCache,
     roots: Sequence[apt_pkg.Version],
-    known: Sequence[apt_pkg.Package],
+    here: Sequence[apt_pkg.Package],
 ) -> Iterable[apt_pkg.Package]:
     """The packages that the simulation changes."""
     # One that is here may change along with what it needs, where no walk from the roots comes by.
-    changed = [package for package in known if not depcache.marked_keep(package)]
+    changed = [package for package in here if not depcache.marked_keep(package)]
     found = {_key(package): package for package in changed if depcache.marked_delete(package)}
     deleted = len(found)
     todo = [*roots, *(version for package in changed if (version := depcache.get_candidate_ver(package)))]

@@ -48,7 +48,7 @@ def probe_packages(
             KERNELS_UBUNTU if ubuntu else KERNELS_DEBIAN,
             with_kernel=not any(kernel.dom0 is Answer.YES and not kernel.xen_only for kernel in kernels),
             xen_kernel=xen_kernel,
-            known=known,
+            names=known,
         )
     told = found or Simulation()
     return Packages(

@@ -85,7 +85,7 @@ def extract(host: Host, archive: Archive, target: Path, names: Sequence[str] = (
         "-x",
     ]
     if names:
-        # tar reads no further than to the last of them.
+        # Where all of them are there, tar reads no further than to the last.
         cmd += ["--occurrence=1", "--wildcards", "--no-wildcards-match-slash"]
         cmd += [f"*/{_literally(name)}" for name in names]
     # Every core, where whoever packed it made that possible.

@@ -15,7 +15,6 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from xenable.errors import XenableError
@@ -25,12 +24,12 @@ from xenable.kernels.archive import Archive, extract
 from xenable.kernels.commands import cleanly, isolated
 from xenable.kernels.flavours import Flavour
 from xenable.kernels.makeoutput import Counter, first_error
-from xenable.kernels.packaging import Naming
 from xenable.kernels.patches import Patch, try_patches
-from xenable.kernels.places import STATE_FILE, WORK
+from xenable.kernels.places import WORK
 from xenable.kernels.records import Build, builds, next_naming, same_build
 from xenable.kernels.repository import NEEDED
 from xenable.kernels.sourcepackage import make_source, source_files
+from xenable.kernels.stages import Stage, State, reached, read_state
 from xenable.model import Progress
 
 MIB = 1 << 20
@@ -38,34 +37,6 @@ LOG = "build.log"
 LOG_SECONDS = 20.0
 """Between two writes of it: a power cut must not take all of it."""
 _PRODUCTS = ("-name", "*.o", "-o", "-name", "*.a", "-o", "-name", "*.ko", "-o", "-name", ".*.cmd")
-
-
-class Stage(StrEnum):
-    """How far a build came."""
-
-    BEGUN = "begun"
-    UNPACKED = "unpacked"
-    CONFIGURED = "configured"
-    BUILT = "built"
-
-
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """A build under way, as its folder has it."""
-
-    inputs: str
-    version: str
-    revision: int
-    flavour: str
-    stage: Stage
-    objects: int = 0
-    """Files that were compiled so far."""
-    seconds: int = 0
-    """That compiling took so far."""
-
-    @property
-    def naming(self) -> Naming:
-        return Naming(upstream=self.version, revision=self.revision, flavour=self.flavour)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +64,7 @@ def build(host: Host, request: Request, progress: Progress) -> tuple[State, Path
         configure.configure(
             host, request.flavour, request.archive, request.base, state.naming, place / "tree"
         )
-        state = _reached(host, place, state, Stage.CONFIGURED)
+        state = reached(host, place, state, Stage.CONFIGURED)
     if state.stage is Stage.CONFIGURED:
         state = _compile(host, request, place, state, progress)
     progress(0.97, "compiled")
@@ -123,7 +94,7 @@ def finish(host: Host, place: Path) -> None:
 def tidy(host: Host, request: Request) -> None:
     """Remove the folder of a build that was published, and cut off before `finish`."""
     place = WORK / request.flavour.name
-    state = _read(host, place)
+    state = read_state(host, place)
     if state is not None and state.stage is Stage.BUILT and state.inputs == digest(host, request):
         finish(host, place)
 
@@ -145,7 +116,7 @@ def digest(host: Host, request: Request) -> str:
 def _begin(host: Host, request: Request, place: Path) -> State:
     """What an earlier run of the same things reached, or a new folder."""
     inputs = digest(host, request)
-    state = _read(host, place)
+    state = read_state(host, place)
     if state is not None and state.inputs == inputs:
         return state
     finish(host, place)
@@ -159,7 +130,7 @@ def _begin(host: Host, request: Request, place: Path) -> State:
         flavour=naming.flavour,
         stage=Stage.BEGUN,
     )
-    return _reached(host, place, state, Stage.BEGUN)
+    return reached(host, place, state, Stage.BEGUN)
 
 
 def _unpack(host: Host, request: Request, place: Path, state: State, progress: Progress) -> State:
@@ -181,7 +152,7 @@ def _unpack(host: Host, request: Request, place: Path, state: State, progress: P
     # The stage is on disk at once, and must not be so before what it stands for.
     host.run(["sync", "-f", new], timeout=None)
     host.rename(new, tree)
-    return _reached(host, place, state, Stage.UNPACKED)
+    return reached(host, place, state, Stage.UNPACKED)
 
 
 def _compile(host: Host, request: Request, place: Path, state: State, progress: Progress) -> State:
@@ -216,7 +187,7 @@ def _compile(host: Host, request: Request, place: Path, state: State, progress: 
     finally:
         spent = state.seconds + int(time.monotonic() - began)
         state = dataclasses.replace(state, objects=counter.done, seconds=spent)
-        _reached(host, place, state, Stage.CONFIGURED)
+        reached(host, place, state, Stage.CONFIGURED)
         _write_log(host, place, lines)
     if result.code != 0:
         raise _build_error(request.flavour, place, result)
@@ -227,7 +198,7 @@ def _compile(host: Host, request: Request, place: Path, state: State, progress: 
     ]
     names = [*_debian(request, state), *(name.removeprefix("debian/") for name in made)]
     make_source(host, request.archive, state.naming, names, place)
-    return _reached(host, place, state, Stage.BUILT)
+    return reached(host, place, state, Stage.BUILT)
 
 
 def _debian(request: Request, state: State) -> dict[str, str]:
@@ -244,21 +215,6 @@ def _drop_torn(host: Host, tree: Path) -> None:
     """Remove what a power cut left empty: make looks at times alone, and would link it."""
     empty: list[str | Path] = ["find", tree, "-xdev", "-type", "f", "-size", "0"]
     host.run([*empty, "(", *_PRODUCTS, ")", "-delete"], timeout=None)
-
-
-def _reached(host: Host, place: Path, state: State, stage: Stage) -> State:
-    state = dataclasses.replace(state, stage=stage)
-    host.write(place / STATE_FILE, (json.dumps(dataclasses.asdict(state)) + "\n").encode())
-    return state
-
-
-def _read(host: Host, place: Path) -> State | None:
-    """None where there is no build that could be gone on with."""
-    try:
-        data = json.loads(host.text(place / STATE_FILE))
-        return State(**(data | {"stage": Stage(data["stage"])}))
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 # -------------------------------------------------------------------------------------------------- helpers

@@ -6,15 +6,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xenable.boot.deadman import MODULES
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.kernels.packaging import Naming
-from xenable.kernels.places import BUILDS, STATE_FILE, WORK
+from xenable.kernels.places import BUILDS, WORK
+from xenable.kernels.stages import read_state
 
 SCHEMA = 1
 
@@ -79,14 +79,6 @@ def same_build(known: tuple[Build, ...], upstream: str, flavour: str, inputs: st
     return last if last is not None and (last.upstream, last.inputs) == wanted else None
 
 
-def _under_way(host: Host) -> Iterator[tuple[str, int]]:
-    """Version and number of each build that was begun, and may be gone on with."""
-    for name in host.names(WORK):
-        with suppress(ValueError, KeyError, TypeError):
-            state = json.loads(host.text(WORK / name / STATE_FILE))
-            yield str(state["version"]), int(state["revision"])
-
-
 def next_naming(host: Host, upstream: str, flavour: str) -> Naming:
     """The name of a build that is another one than all before it, on record, under way, or neither.
 
@@ -97,7 +89,8 @@ def next_naming(host: Host, upstream: str, flavour: str) -> Naming:
     from xenable.facts.dpkg import read_status
 
     taken = [b.revision for b in builds(host) if b.upstream == upstream]
-    taken += [revision for version, revision in _under_way(host) if version == upstream]
+    under_way = (read_state(host, WORK / name) for name in host.names(WORK))
+    taken += [state.revision for state in under_way if state is not None and state.version == upstream]
     form = re.compile(rf"(?:xen-(?:image|headers)-)?{re.escape(upstream)}-([0-9]{{1,6}})-xen-[a-z]+")
     places = (*host.names(MODULES), *read_status(host))
     taken += [int(match[1]) for name in places if (match := form.fullmatch(name))]

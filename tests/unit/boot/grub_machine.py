@@ -190,7 +190,7 @@ class Machine:
             ["qemu-system-x86_64", *machine, "-serial", "stdio", "-drive", drive, *options],
             check=True,
             capture_output=True,
-            timeout=180,
+            timeout=600,
             stdin=subprocess.DEVNULL,
         )
         return done.stdout.decode("utf-8", "replace")

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.cli.fixtures import Machine
 from tests.unit.guests.machine import KEY, NET, Xen, make_xen
 from xenable.cli import guest as guest_module
-from xenable.cli import guest_common
+from xenable.cli import guest_common, guest_images
 from xenable.network import effective
 
 
@@ -25,7 +25,7 @@ def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
     xen = make_xen(root, monkeypatch)
     host = xen.host
     # The commands say Host(), which is this machine; here it is the folder.
-    for module in (guest_module, guest_common):
+    for module in (guest_module, guest_common, guest_images):
         monkeypatch.setattr(module, "Host", lambda: host)
     monkeypatch.setattr("xenable.cli.revert.Host", lambda: host)
     monkeypatch.setattr(os, "geteuid", lambda: 0)

@@ -3,28 +3,13 @@
 
 from __future__ import annotations
 
-import click
 import pytest
 
-from tests.unit.cli.fixtures import RECORD, Machine, document
+from tests.unit.cli.fixtures import Machine, document
 from xenable.__main__ import run
-from xenable.cli import COMMANDS, HIDDEN, xenable
 from xenable.errors import Exit, XenableError
 from xenable.journal import Record
-from xenable.model import EntryState, Obstacle
-
-
-def test_what_can_not_be_forced(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.records = (RECORD,)
-    machine.obstacles = (Obstacle(what="/etc/a was edited"), Obstacle(what="later needs xen", final=True))
-    for words in (["--yes"], ["--yes", "--force"]):
-        assert run(["revert", *words]) == Exit.FAILED
-        said = capsys.readouterr().err
-        assert "later needs xen" in said and "can't be forced" in said
-    assert machine.calls == []
-
-
-# ---------------------------------------------------------------------------------------- errors in general
+from xenable.model import EntryState
 
 
 @pytest.mark.parametrize(
@@ -117,13 +102,3 @@ def test_interrupted(
     machine.records = started
     assert run(["apply", "--yes"]) == 130
     assert said in capsys.readouterr().err
-
-
-# ---------------------------------------------------------------------------------------------- the table
-
-
-def test_every_command_of_the_table_works() -> None:
-    for name, _, text in (*COMMANDS, *HIDDEN):
-        command = xenable.get_command(click.Context(xenable), name)
-        assert command is not None and command.name == name
-        assert (command.help or "").startswith(text)

@@ -11,12 +11,14 @@ import re
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.factory import make_facts
 from tests.unit.cli.fixtures import BLOCKER, HELD, RECORD, Machine, document, person
 from xenable.__main__ import run
 from xenable.checks.kernels import GENERIC_ADDED, OTHER_KERNEL
+from xenable.cli import COMMANDS, HIDDEN, xenable
 from xenable.errors import Exit, XenableError
 from xenable.journal import Terms
 from xenable.model import Obstacle
@@ -326,3 +328,23 @@ def test_revert_says_what_is_not_as_it_was(machine: Machine, capsys: pytest.Capt
     machine.records, machine.left = (RECORD,), ()
     assert run(["revert", "--yes"]) == Exit.DONE
     assert "xenable: the machine is as it was" in capsys.readouterr().err
+
+
+def test_what_can_not_be_forced(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.records = (RECORD,)
+    machine.obstacles = (Obstacle(what="/etc/a was edited"), Obstacle(what="later needs xen", final=True))
+    for words in (["--yes"], ["--yes", "--force"]):
+        assert run(["revert", *words]) == Exit.FAILED
+        said = capsys.readouterr().err
+        assert "later needs xen" in said and "can't be forced" in said
+    assert machine.calls == []
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+
+def test_every_command_of_the_table_works() -> None:
+    for name, _, text in (*COMMANDS, *HIDDEN):
+        command = xenable.get_command(click.Context(xenable), name)
+        assert command is not None and command.name == name
+        assert (command.help or "").startswith(text)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.fixtures import document
 from xenable.__main__ import run
 from xenable.errors import Exit
 from xenable.host import Host
@@ -45,13 +46,8 @@ def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_confirm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("xenable.trial.confirm", lambda host: CONFIRMED)
     assert run(["confirm", "--json"]) == Exit.DONE
-    found = json.loads(capsys.readouterr().out)
-    assert (found["schema"], found["state"], found["running"], found["next_boot"]) == (
-        1,
-        "confirmed",
-        "xen",
-        "xenable-a",
-    )
+    found = document(capsys)
+    assert (found["state"], found["running"], found["next_boot"]) == ("confirmed", "xen", "xenable-a")
     assert run(["confirm"]) == Exit.DONE
     assert "Xen passed" in capsys.readouterr().out
 

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.fixtures import document, said, words_to_create
+from tests.unit.cli.fixtures import document, person, said, words_to_create
 from tests.unit.guests.machine import Xen, tree
 from xenable.__main__ import run
 from xenable.errors import Exit
@@ -161,6 +159,9 @@ def test_a_failed_start_is_taken_back(xen: Xen, tmp_path: Path, capsys: pytest.C
     assert tree(xen.host.root) == before
 
 
+# -------------------------------------------------------------------------------------------------- others
+
+
 def test_the_life_of_a_guest(xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(words_to_create(tmp_path)) == Exit.DONE
     capsys.readouterr()
@@ -263,9 +264,7 @@ def test_remove_asks(
     xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(words_to_create(tmp_path, "--no-start")) == Exit.DONE
-    typed = io.StringIO("n\ny\n")
-    monkeypatch.setattr(typed, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stdin", typed)
+    person(monkeypatch, "n\ny\n")
     assert run(["guest", "remove", "web1"]) == Exit.FAILED
     assert "Remove web1 and all that is on its disk? [y/N]" in said(capsys)
     assert records.names(xen.host) == ("web1",)

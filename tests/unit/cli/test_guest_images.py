@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.unit.cli.fixtures import document
 from tests.unit.guests.fixtures import make_guest
-from tests.unit.guests.machine import BASE, DIRECTORY, SIZE, THIN, Xen, make_xen, tree
+from tests.unit.guests.machine import BASE, DIRECTORY, SIZE, THIN, Xen, tree
 from tests.unit.guests.test_storage import refuse_clone
 from xenable.__main__ import run
-from xenable.cli import guest as guest_module
-from xenable.cli import guest_common, guest_images
 from xenable.errors import INTERRUPTED, Exit, XenableError
 from xenable.guests import claims, images, lifecycle, records, storage
 from xenable.guests.claims import claim_path
@@ -40,15 +39,6 @@ CLOUD = replace(
 )
 
 
-@pytest.fixture
-def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
-    xen = make_xen(tmp_path, monkeypatch)
-    for module in (guest_module, guest_common, guest_images):
-        monkeypatch.setattr(module, "Host", lambda: xen.host)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    return xen
-
-
 def stand_on_it(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
     """web1, whose disk is a qcow2 file on the image of trixie."""
     refuse_clone(monkeypatch, errno.EOPNOTSUPP)
@@ -56,12 +46,6 @@ def stand_on_it(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
     xen.host.make_folder(folder)
     disk = storage.create_disk(xen.host, DIRECTORY, BASE, "web1", SIZE, folder)
     records.write(xen.host, make_guest(disk=disk.path))
-
-
-def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    found = json.loads(capsys.readouterr().out)
-    assert isinstance(found, dict) and found["schema"] == 1
-    return found
 
 
 def test_list(xen: Xen, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

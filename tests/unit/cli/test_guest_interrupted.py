@@ -154,6 +154,3 @@ def test_what_was_whole_at_a_kill_is_kept_and_said(
     assert "`sudo xenable guest start web1`" in text and "web1         stopped" in streams.out
     assert run(["guest", "start", "web1"]) == Exit.DONE
     assert said(capsys) == "xenable: web1 starts"
-
-
-# -------------------------------------------------------------------------------------------------- others

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.cli.fixtures import said, words_to_create
+from tests.unit.cli.fixtures import person, said, words_to_create
 from tests.unit.guests.machine import Xen
 from xenable import convert, trial
 from xenable.__main__ import run
@@ -127,9 +125,7 @@ def test_revert_asks_for_both_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run(words_to_create(tmp_path)) == Exit.DONE
-    typed = io.StringIO("n\n")
-    monkeypatch.setattr(typed, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stdin", typed)
+    person(monkeypatch, "n\n")
     assert run(["revert", "--remove-guests"]) == Exit.FAILED
     assert "Remove web1 with all that is on their disks, and turn this machine back" in said(capsys)
     assert converted == [] and records.names(xen.host) == ("web1",)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.unit.cli.fixtures import document
 from tests.unit.kernels.fixtures import BUILD
 from xenable import convert, engine
 from xenable.__main__ import run
@@ -100,9 +100,9 @@ def test_build_as_json(asked: list[tuple[str, Choice, int]], capsys: pytest.Capt
         Path("/x/linux.tar.xz"),
         "ab" * 32,
     ) and jobs >= 1
-    document = json.loads(capsys.readouterr().out)
-    assert (document["result"], document["kernel"]) == ("built", "6.12.9-1-xen-lean")
-    assert document["newer"] == ["6.12.10-1"]
+    found = document(capsys)
+    assert (found["result"], found["kernel"]) == ("built", "6.12.9-1-xen-lean")
+    assert found["newer"] == ["6.12.10-1"]
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_add_patch(
     monkeypatch.setattr(make, "get_source", lambda host, choice, progress: (archive, ()))
     monkeypatch.setattr(patches, "add_patch", add)
     assert run(["kernel", "add-patch", str(file), "--json"]) == Exit.DONE
-    document = json.loads(capsys.readouterr().out)
-    assert document["patches"] == ["before.patch", "xsa-1.patch"] and document["series"] == "6.12"
+    found = document(capsys)
+    assert found["patches"] == ["before.patch", "xsa-1.patch"] and found["series"] == "6.12"
     file.write_text("no header\n" + file.read_text())
     assert run(["kernel", "add-patch", str(tmp_path / "nowhere.patch")]) == Exit.FAILED
     assert "there is no such file" in " ".join(capsys.readouterr().err.split())

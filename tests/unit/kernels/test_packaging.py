@@ -21,6 +21,7 @@ from xenable.kernels.packaging import Naming, build_depends, changelog, debian_f
 from xenable.kernels.patches import Patch
 from xenable.kernels.places import BUILDS, WORK
 from xenable.kernels.records import add_build, builds, next_naming, packages_of_last, same_build
+from xenable.kernels.stages import Stage, State, reached
 
 ARCHIVE = Archive(
     path=Path("/s/linux_6.12.9.orig.tar.xz"), sha256="a" * 64, version="6.12.9", date=1_700_000_000
@@ -152,7 +153,9 @@ def test_a_number_never_stands_for_two_things(tmp_path: Path) -> None:
     make_tree(tmp_path, {"/var/lib/dpkg/status": known})
     assert next_naming(host, "6.12.9", "lean").revision == 7
     # And what was begun, and is to be gone on with.
-    make_tree(tmp_path, {f"{WORK}/generic/state.json": '{"version": "6.12.9", "revision": 7}'})
+    begun = State(inputs="i", version="6.12.9", revision=7, flavour="generic", stage=Stage.BEGUN)
+    host.make_folder(WORK / "generic")
+    reached(host, WORK / "generic", begun, Stage.BEGUN)
     make_tree(tmp_path, {f"{WORK}/lean/state.json": "torn"})
     assert next_naming(host, "6.12.9", "lean").revision == 8
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def pack(folder: Path, files: dict[str, str], name: str = "linux_6.1.9.orig.tar.
         (top / path).parent.mkdir(parents=True, exist_ok=True)
         (top / path).write_text(text)
     target = folder / name
-    subprocess.run(["tar", "-C", folder, "--mtime=@1700000000", "-caf", target, top.name], check=True)
+    subprocess.run(
+        ["tar", "-C", folder, "--sort=name", "--mtime=@1700000000", "-caf", target, top.name], check=True
+    )
     return target
 
 
@@ -89,6 +92,25 @@ def test_unpacking_all_or_some(source: Archive, tmp_path: Path) -> None:
         extract(HOST, source, target, names)
         assert len([path for path in target.rglob("*") if path.is_file()]) == expected
     assert (tmp_path / "out1/drivers/xen/x.c").read_text() == TEXT
+
+
+def test_some_are_taken_without_what_comes_after_them(tmp_path: Path) -> None:
+    # Larger than what xz and tar read at a time, and of a kind that does not shrink.
+    tail = random.Random(1).randbytes(4 << 20).hex()
+    archive = open_archive(
+        HOST, pack(tmp_path, {"Makefile": MAKEFILE, "a/x.c": TEXT, "b/tail": tail}), "a" * 64
+    )
+    whole = archive.path.read_bytes()
+    archive.path.write_bytes(whole[: len(whole) // 2])
+    for names, there in ((("a/x.c",), True), (("a/x.c", "no/such/file"), False)):
+        target = tmp_path / f"out{there}"
+        target.mkdir()
+        if there:
+            extract(HOST, archive, target, names)
+        else:
+            with pytest.raises(XenableError, match="cannot unpack"):
+                extract(HOST, archive, target, names)
+        assert (target / "a/x.c").read_text() == TEXT
 
 
 @pytest.mark.parametrize(
