@@ -95,11 +95,13 @@ def try_guest(vm: VM, name: str, command: str, timeout: float = 300) -> Result:
 def in_guest(vm: VM, name: str, command: str, timeout: float = 300) -> str:
     """The same, and demand success; returns its stdout.
 
-    Where no connection comes about (255) it is tried again: guests and dom0 share an emulated processor.
+    Where no connection comes about (255) it is tried again: guests and dom0 share an emulated processor, and
+    cloud-init starts sshd anew when it has been up for a while.
     """
     deadline = time.monotonic() + timeout
     result = try_guest(vm, name, command, timeout)
     while result.code == 255 and time.monotonic() < deadline:
+        time.sleep(3)
         result = try_guest(vm, name, command, timeout)
     if result.code != 0:
         said = (result.stderr.strip() or result.stdout.strip())[-1500:]
