@@ -24,7 +24,7 @@ rehearse:
 	@/usr/bin/python3 -m lab rehearse --release $(RELEASE) --firmware $(FIRMWARE)
 
 quick: setup
-	$(PYTEST) -m "not package and not kernel and not vm"
+	$(PYTEST) --dist worksteal -m "not package and not kernel and not vm"
 
 # Two at a time, so that no processor waits: the image is built beside the tests of the code, and a kernel is
 # compiled and booted with what the machines leave.
