@@ -43,7 +43,7 @@ test-machines:
 	/usr/bin/python3 -m lab run first-guest no-network
 
 test-kernel:
-	nice -n 10 .venv/bin/python -m pytest -m kernel
+	nice -n 10 $(PYTEST) -m kernel
 
 lab: setup
 	debian/build.sh dist

@@ -280,15 +280,13 @@ def newest_pair_differs(host: Host, slot: str) -> bool:
         or [word for word in frozen if not is_trial_word(word)] != " ".join(linux).split()
     ):
         return True
+    ours = slot_folder(slot)
     files = (
-        ("xen", newest.xen, host.same_content),
-        ("vmlinuz", newest.kernel, host.same_content),
-        ("initrd", newest.initrd, host.begins_with),
+        (ours / "xen", newest.xen, host.same_content),
+        (ours / "vmlinuz", newest.kernel, host.same_content),
+        (ours / "initrd", newest.initrd, host.begins_with),
     )
-    return any(
-        not same(slot_folder(slot) / name, there) and _readable(host, slot_folder(slot) / name, there)
-        for name, there, same in files
-    )
+    return any(not same(mine, new) and _readable(host, mine, new) for mine, new, same in files)
 
 
 def _readable(host: Host, *paths: StrPath) -> bool:

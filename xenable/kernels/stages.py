@@ -11,7 +11,9 @@ from pathlib import Path
 
 from xenable.host import Host
 from xenable.kernels.packaging import Naming
-from xenable.kernels.places import STATE_FILE
+
+STATE_FILE = "state.json"
+"""In the folder of a build."""
 
 
 class Stage(StrEnum):
