@@ -172,11 +172,15 @@ def check_firewalls(facts: Facts, config: Config) -> Iterator[Finding]:
     elif drops:
         yield FIREWALL.found(
             f"The policy for forwarded packets is drop{who}. Guests that are not kept apart reach one "
-            "another only where it lets them."
+            "another only where it lets them.",
+            _let_names_in(n.firewalls, config),
         )
     elif n.firewalls:
         policy = n.forward_policy or "not known"
-        yield FIREWALL.found(f"Active: {words(n.firewalls)}. The policy for forwarded packets is {policy}.")
+        yield FIREWALL.found(
+            f"Active: {words(n.firewalls)}. The policy for forwarded packets is {policy}.",
+            _let_names_in(n.firewalls, config),
+        )
 
 
 def check_forwarding(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -201,10 +205,23 @@ def ipv4_uplink(facts: Facts) -> str:
     return next((r.interface for r in facts.network.routes if r.destination == DEFAULT), "")
 
 
+def _let_names_in(firewalls: Sequence[str], config: Config) -> str:
+    """How guests get an answer of dom0 to a question for a name; on a bridge they do not ask it."""
+    if "ufw" in firewalls and config.guest_mode is not Mode.BRIDGE:
+        return (
+            "Nothing to do for the conversion. When you add guests: "
+            f"`ufw allow from {config.guest_network} to any port 53`, if they are to find names."
+        )
+    return ""
+
+
 def _allow(firewalls: Sequence[str], network: IPv4Network) -> str:
     """How to let the guests of a network out."""
     if "ufw" in firewalls:
-        return f"When you add guests: `ufw route allow from {network}`."
+        return (
+            f"When you add guests: `ufw route allow from {network}`, and "
+            f"`ufw allow from {network} to any port 53`."
+        )
     if "docker" in firewalls:
         return (
             f"When you add guests, at each boot: `iptables -I DOCKER-USER -s {network} -j ACCEPT` and "

@@ -84,7 +84,7 @@ CASES: tuple[Case, ...] = (
         {"network": DROPS},
         {},
         "is drop; active are docker and ufw. Guests that are not kept apart",
-        "port 53",
+        "`ufw allow from 172.20.216.0/24 to any port 53`",
     ),
     (
         "network/firewall",
@@ -133,7 +133,7 @@ CASES: tuple[Case, ...] = (
         {"network": DROPS},
         NAT,
         "is drop; active are docker and ufw. With `guest-mode = nat`",
-        "`ufw route allow from 172.20.216.0/24`",
+        "`ufw route allow from 172.20.216.0/24`, and `ufw allow from 172.20.216.0/24 to any port 53`.",
     ),
     (
         "network/forward-drop",
