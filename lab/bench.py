@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,12 @@ for series in 4.14 4.15; do
     [ -e /boot/xen-$series-amd64.gz ] || ln "$xen" /boot/xen-$series-amd64.gz
 done
 """
+
+APT_AS_SHIPPED = """Dir::Etc::parts "/dev/null";
+Dir::Etc::main "/dev/null";
+Dir::Cache "FOLDER/";
+"""
+"""apt keeps what it has parsed on disk, unless a drop-in says otherwise: images for containers have one."""
 
 CAPTURE = """#!/bin/sh
 export -p >/root/mkconfig.env
@@ -184,20 +190,30 @@ def generators(lab: Lab, base: Path) -> tuple[Figure, ...]:
 
 def commands(lab: Lab) -> tuple[Figure, ...]:
     """What a person waits for at each call, on this machine; beside it what apt or Python takes."""
+    policy = ["apt-cache", "policy", "xen-system-amd64"]
+    check = ["/usr/bin/python3", "-m", "xenable", "check"]
+    ready_or_not = (0, 2)
     with step("a look at this machine, and a help text"):
+        as_it_is = (timed(policy), timed(check, ready_or_not))
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "archives/partial").mkdir(parents=True)
+            Path(folder, "conf").write_text(APT_AS_SHIPPED.replace("FOLDER", folder))
+            kept = {"APT_CONFIG": f"{folder}/conf"}
+            # apt-cache writes what `check` only reads.
+            as_shipped = (timed(policy, more=kept), timed(check, ready_or_not, more=kept))
         python = timed(["/usr/bin/python3", "-c", "pass"])
-        apt = timed(["apt-cache", "policy", "xen-system-amd64"])
-        # This machine may be ready for a conversion or not.
-        check = timed(["/usr/bin/python3", "-m", "xenable", "check"], codes=(0, 2))
         help_text = timed(["/usr/bin/python3", "-m", "xenable", "--help"])
     return (
-        Figure("xenable check (without: apt-cache policy)", apt, check, most=1.0),
+        Figure("xenable check (without: apt-cache policy)", *as_it_is, most=1.0),
+        Figure("the same, apt's caches as Debian has them", *as_shipped, most=1.0),
         Figure("xenable --help (without: python3 -c pass)", python, help_text, most=0.15),
     )
 
 
-def timed(argv: Sequence[str], codes: tuple[int, ...] = (0,)) -> tuple[float, ...]:
-    """Wall times of a command in the checkout, after one that is not counted.
+def timed(
+    argv: Sequence[str], codes: tuple[int, ...] = (0,), more: Mapping[str, str] | None = None
+) -> tuple[float, ...]:
+    """Wall times of a command in the checkout, after one that is not counted; more: for its environment.
 
     Python's bytecode is kept between them, as it is where a package was installed.
     Raises LabError when it ends with another exit status than these.
@@ -205,6 +221,7 @@ def timed(argv: Sequence[str], codes: tuple[int, ...] = (0,)) -> tuple[float, ..
     times = []
     with tempfile.TemporaryDirectory() as bytecode:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+        environment |= more or {}
         for _ in range(CALLS + 1):
             began = time.monotonic()
             done = subprocess.run(
