@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .archive import mirror
+
 TOP = Path(__file__).resolve().parents[2]
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -21,27 +23,6 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([TOP / "debian/build.sh", folder], check=True, capture_output=True)
     subprocess.run("apt-ftparchive packages . >Packages", shell=True, cwd=folder, check=True)
     return folder
-
-
-def mirror() -> str:
-    """Where this machine's apt gets Debian from, else where mmdebstrap would."""
-    form = "$(CREATED_BY)|$(ORIGIN)|$(REPO_URI)|$(RELEASE)"
-    said = subprocess.run(
-        ["apt-get", "indextargets", "--format", form], capture_output=True, text=True, check=True
-    )
-    for row in said.stdout.splitlines():
-        kind, origin, uri, release = row.split("|")
-        if (kind, origin) == ("Packages", "Debian") and "-" not in release:
-            return uri
-    said = subprocess.run(
-        ["mmdebstrap", "--simulate", "--verbose", "--variant=extract", "trixie", "/dev/null"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = re.search(r"https?://\S+/debian\b", said.stderr)
-    # Elsewhere than on Debian nothing need say where Debian is.
-    return found[0] if found else pytest.skip("no mirror of Debian is known here")
 
 
 @pytest.mark.parametrize(("suite", "series"), [("bookworm", "4.17"), ("trixie", "4.20")])

@@ -247,7 +247,10 @@ def test_the_explanations_are_comments() -> None:
 @pytest.mark.parametrize(
     ("manager", "expected"),
     [
-        ("networkmanager", {NETWORKMANAGER: "unmanaged-devices+=interface-name:vif*;interface-name:xe7\n"}),
+        (
+            "networkmanager",
+            {NETWORKMANAGER: "match-device=interface-name:vif*;interface-name:xe7\nmanaged=0\n"},
+        ),
         ("networkd", {NETWORKD: "[Match]\nName=vif* xe7\n\n[Link]\nUnmanaged=yes\n"}),
         ("netplan", {NETWORKD: "Unmanaged=yes\n"}),
         ("ifupdown", {}),

@@ -109,9 +109,10 @@ def vif_script() -> str:
 
 
 def unmanaged_by_networkmanager(interface: str) -> str:
+    # Not by unmanaged-devices: another file that is read later takes back what this one says there.
     return MARK + (
         "# The interfaces of guests, and dom0's for them, are not for NetworkManager.\n"
-        f"[keyfile]\nunmanaged-devices+=interface-name:vif*;interface-name:{interface}\n"
+        f"[device-xenable]\nmatch-device=interface-name:vif*;interface-name:{interface}\nmanaged=0\n"
     )
 
 
