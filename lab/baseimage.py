@@ -8,49 +8,53 @@ from pathlib import Path
 
 from lab.cache import cache_dir, locked
 from lab.host import CHECKOUT, run
+from lab.qemu import file_drive
 from lab.recipe import Release
 from lab.story import step
 from lab.vm import VM
 
 IMAGES = "/var/lib/xenable/images"
+DISK = "images"
 
 
-def build(release: Release) -> Path:
-    """The folder with the image of a release, made first if need be. Raises LabError when that fails."""
+def drive(release: Release) -> tuple[str, ...]:
+    """Options of QEMU that give a machine the image of a release, as a tar on a disk.
+
+    It is made first if need be. Raises LabError when that fails.
+    """
+    return file_drive(bundle(release), DISK, "0x1d")
+
+
+def bundle(release: Release) -> Path:
+    """The kept tar of an image and what belongs to it, made first if need be. Raises LabError."""
     state = cache_dir() / f"guests-{release.value}"
-    folder = state / "images"
+    packed = state / "images.tar"
     with locked(state.name):
-        if not list(folder.glob("*.json")):
+        if not packed.exists():
             shutil.rmtree(state, ignore_errors=True)
             state.mkdir()
-            # The command writes to /var/lib/xenable: here that is a folder of the cache, for it alone.
-            inside = (
-                f"mkdir -p /var/lib/xenable && mount --bind {shlex.quote(os.fspath(state))} /var/lib/xenable"
-            )
-            command = f"{inside} && /usr/bin/python3 -m xenable guest images --build {release.value}"
-            sudo = [] if os.geteuid() == 0 else ["sudo"]
             with step(f"make the guests' image of {release.value}"):
-                run(
-                    [
-                        *sudo,
-                        "unshare",
-                        "--mount",
-                        "sh",
-                        "-c",
-                        f"cd {shlex.quote(os.fspath(CHECKOUT))} && {command}",
-                    ],
-                    doing=f"make the guests' image of {release.value}",
-                )
-    return folder
+                build(release, state).rename(packed)
+    return packed
 
 
-def give(vm: VM, release: Release) -> None:
-    """Put the image of a release where `xenable guest create` looks for it."""
-    folder = build(release)
-    bundle = vm.folder / "images.tar"
-    run(["tar", "--sparse", "-C", os.fspath(folder), "-cf", os.fspath(bundle), "."], doing="pack the image")
-    vm.put(bundle, "/var/tmp/images.tar")
-    bundle.unlink()
-    vm.ssh(
-        f"mkdir -p {IMAGES} && tar --sparse -C {IMAGES} -xf /var/tmp/images.tar && rm /var/tmp/images.tar"
-    )
+def build(release: Release, state: Path) -> Path:
+    """Make an image by Xenable's own command, and a tar of it in the folder state."""
+    made = "/var/lib/xenable"
+    # To the command, that folder is the cache's. What is in it is root's own until it is packed.
+    script = f"""set -e
+mkdir -p {made}
+mount --bind {shlex.quote(os.fspath(state))} {made}
+cd {shlex.quote(os.fspath(CHECKOUT))}
+/usr/bin/python3 -m xenable guest images --build {release.value}
+tar --sparse -C {IMAGES} -cf {made}/images.new .
+rm -r {IMAGES}
+"""
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    run([*sudo, "unshare", "--mount", "sh", "-c", script], doing=f"make the image of {release.value}")
+    return state / "images.new"
+
+
+def give(vm: VM) -> None:
+    """Put what is on that disk where `xenable guest create` looks for images."""
+    vm.ssh(f"mkdir -p {IMAGES} && tar --sparse -C {IMAGES} -xf /dev/disk/by-id/virtio-{DISK}", timeout=900)

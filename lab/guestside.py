@@ -140,4 +140,4 @@ def spoof(vm: VM, name: str, kind: str) -> None:
     """Let a guest send what is not its own. It goes on when the connection is lost on the way."""
     script = f"dev=$(ip -o route get {DOM0} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\n{SPOOFS[kind]}"
     in_guest(vm, name, f"systemd-run --quiet --wait sh -c {shlex.quote(script)} || true")
-    wait_guest(vm, name, timeout=120)
+    wait_guest(vm, name)

@@ -106,6 +106,18 @@ def quoted(path: Path) -> str:
     return os.fspath(path).replace(",", ",,")
 
 
+def file_drive(path: Path, name: str, slot: str) -> tuple[str, ...]:
+    """Options that give a machine a file as a read-only disk, /dev/disk/by-id/virtio-NAME in it.
+
+    slot: of the PCI bus, a late one: what other disks are called does not depend on it. Over ssh the same
+    would take minutes.
+    """
+    return (
+        "-drive", f"if=none,id={name},format=raw,readonly=on,file={quoted(path)}",
+        "-device", f"virtio-blk-pci,drive={name},serial={name},addr={slot}",
+    )  # fmt: skip
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nothing listens on at this moment."""
     with socket.socket() as probe:

@@ -7,11 +7,13 @@ from lab.machines import Lab
 from lab.scenarios import (
     bridge,
     cloud,
+    cloudimage,
     conversion,
     faults,
     guests,
     kernel,
     mishaps,
+    neighbours,
     places,
     reverts,
     stock,
@@ -31,6 +33,8 @@ SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("upgrade", upgrade.run),
     ("guests", guests.run),
     ("places", places.run),
+    ("cloud-image", cloudimage.run),
+    ("neighbours", neighbours.run),
     ("bridge", bridge.run),
     ("kernel", kernel.run),
 )  # fmt: skip

@@ -22,7 +22,7 @@ GUEST = "10.0.2.16"
 
 def run(lab: Lab) -> None:
     """A bridge of the only card: none natively, one with its address under Xen, and a wrong one undone."""
-    with machine(lab) as vm:
+    with machine(lab, extra=baseimage.drive(lab.recipe.release)) as vm:
         with step("a stock machine gets xenable"):
             vm.start()
             converted.install(vm)
@@ -52,7 +52,7 @@ def run(lab: Lab) -> None:
             must(f"{port}:" in shown and "master br0" in shown, f"{port} is its port")
         with step("a guest is on the bridge, and gets an address there"):
             make_key(vm)
-            baseimage.give(vm, lab.recipe.release)
+            baseimage.give(vm)
             create(vm, "web1", "--type pv")
             wait_ping(vm, GUEST)
         with step("revert takes the bridge away, and the machine is the one of before"):

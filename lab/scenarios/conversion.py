@@ -43,7 +43,8 @@ def with_guest(lab: Lab) -> None:
 
 def whole(lab: Lab, stay: Stay) -> None:
     """The conversion and the way back."""
-    with machine(lab) as vm:
+    extra = baseimage.drive(lab.recipe.release) if stay is Stay.GUEST else ()
+    with machine(lab, extra=extra) as vm:
         with step("the machine boots natively"):
             vm.start()
         with step("xenable is installed, and that converts nothing"):
@@ -116,7 +117,7 @@ def first_guest(lab: Lab, vm: VM) -> None:
     """Make a guest, and log in to it."""
     with step("the image of a release is put there, and a guest is made of it"):
         make_key(vm)
-        baseimage.give(vm, lab.recipe.release)
+        baseimage.give(vm)
         say(f"{create(vm, 'web1', '--type pv'):.0f} s")
     with step("it answers over ssh, and dom0 answers it, by name"):
         wait_guest(vm, "web1")

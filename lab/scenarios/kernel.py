@@ -42,7 +42,7 @@ def run(lab: Lab) -> None:
     cloud = replace(lab, recipe=recipe)
     # Before a machine runs, which would take its processors away.
     built = xenkernel.build()
-    with machine(cloud) as vm:
+    with machine(cloud, extra=baseimage.drive(recipe.release)) as vm:
         with step("the machine boots its cloud kernel"):
             vm.start()
             own = kernel(vm)
@@ -72,7 +72,7 @@ def run(lab: Lab) -> None:
             say(xenable(vm, "kernel list"))
         with step("a guest gets the same kernel by apt, and boots it"):
             make_key(vm)
-            baseimage.give(vm, recipe.release)
+            baseimage.give(vm)
             # The loader of PV guests can't unpack the image's own kernel: dom0's copy of it would be booted,
             # whatever is installed in the guest.
             create(vm, "web1", "--type pvh")

@@ -70,3 +70,10 @@ def test_a_comma_in_a_path_is_doubled() -> None:
 def test_the_monitors_path_stays_short_however_deep_the_folder_is() -> None:
     argv = qemu.argv(replace(SPEC, folder=Path("/") / ("x" * 200)))
     assert value(argv, "-qmp") == "unix:qmp,server=on,wait=off"
+
+
+def test_a_file_is_a_disk_whose_name_is_known() -> None:
+    options = qemu.file_drive(Path("/kept/a,b.tar"), "debs", "0x1e")
+    assert options[::2] == ("-drive", "-device")
+    assert options[1] == "if=none,id=debs,format=raw,readonly=on,file=/kept/a,,b.tar"
+    assert options[3] == "virtio-blk-pci,drive=debs,serial=debs,addr=0x1e"
