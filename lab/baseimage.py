@@ -3,12 +3,11 @@
 
 import os
 import shlex
-import shutil
 from pathlib import Path
 
 from lab.cache import cache_dir, locked
 from lab.host import CHECKOUT, run
-from lab.qemu import file_drive
+from lab.qemu import OTHER_SLOT, file_drive
 from lab.recipe import Release
 from lab.story import step
 from lab.vm import VM
@@ -22,7 +21,7 @@ def drive(release: Release) -> tuple[str, ...]:
 
     It is made first if need be. Raises LabError when that fails.
     """
-    return file_drive(bundle(release), DISK, "0x1d")
+    return file_drive(bundle(release), DISK, OTHER_SLOT)
 
 
 def bundle(release: Release) -> Path:
@@ -31,8 +30,7 @@ def bundle(release: Release) -> Path:
     packed = state / "images.tar"
     with locked(state.name):
         if not packed.exists():
-            shutil.rmtree(state, ignore_errors=True)
-            state.mkdir()
+            state.mkdir(exist_ok=True)
             with step(f"make the guests' image of {release.value}"):
                 build(release, state).rename(packed)
     return packed
@@ -41,17 +39,20 @@ def bundle(release: Release) -> Path:
 def build(release: Release, state: Path) -> Path:
     """Make an image by Xenable's own command, and a tar of it in the folder state."""
     made = "/var/lib/xenable"
-    # To the command, that folder is the cache's. What is in it is root's own until it is packed.
-    script = f"""set -e
-mkdir -p {made}
-mount --bind {shlex.quote(os.fspath(state))} {made}
-cd {shlex.quote(os.fspath(CHECKOUT))}
-/usr/bin/python3 -m xenable guest images --build {release.value}
-tar --sparse -C {IMAGES} -cf {made}/images.new .
-rm -r {IMAGES}
-"""
+    # The command sees the cache's folder there. What it leaves in it is root's, until it is packed.
+    steps = (
+        f"mkdir -p {made}",
+        f"mount --bind {shlex.quote(os.fspath(state))} {made}",
+        f"find {made} -mindepth 1 -delete",
+        f"cd {shlex.quote(os.fspath(CHECKOUT))}",
+        f"/usr/bin/python3 -m xenable guest images --build {release.value}",
+        f"tar --sparse -C {IMAGES} -cf {made}/images.new .",
+        f"chown --reference={made} {made}/images.new",
+        f"rm -r {IMAGES}",
+    )
     sudo = [] if os.geteuid() == 0 else ["sudo"]
-    run([*sudo, "unshare", "--mount", "sh", "-c", script], doing=f"make the image of {release.value}")
+    command = [*sudo, "unshare", "--mount", "sh", "-c", " && ".join(steps)]
+    run(command, doing=f"make the image of {release.value}")
     return state / "images.new"
 
 

@@ -200,7 +200,7 @@ def commands(lab: Lab) -> tuple[Figure, ...]:
             Path(folder, "conf").write_text(APT_AS_SHIPPED.replace("FOLDER", folder))
             kept = {"APT_CONFIG": f"{folder}/conf"}
             # apt-cache writes what `check` only reads.
-            as_shipped = (timed(policy, more=kept), timed(check, ready_or_not, more=kept))
+            as_shipped = (timed(policy, env=kept), timed(check, ready_or_not, env=kept))
         python = timed(["/usr/bin/python3", "-c", "pass"])
         help_text = timed(["/usr/bin/python3", "-m", "xenable", "--help"])
     return (
@@ -211,9 +211,9 @@ def commands(lab: Lab) -> tuple[Figure, ...]:
 
 
 def timed(
-    argv: Sequence[str], codes: tuple[int, ...] = (0,), more: Mapping[str, str] | None = None
+    argv: Sequence[str], codes: tuple[int, ...] = (0,), env: Mapping[str, str] | None = None
 ) -> tuple[float, ...]:
-    """Wall times of a command in the checkout, after one that is not counted; more: for its environment.
+    """Wall times of a command in the checkout, after one that is not counted; env: more for its environment.
 
     Python's bytecode is kept between them, as it is where a package was installed.
     Raises LabError when it ends with another exit status than these.
@@ -221,7 +221,7 @@ def timed(
     times = []
     with tempfile.TemporaryDirectory() as bytecode:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
-        environment |= more or {}
+        environment |= env or {}
         for _ in range(CALLS + 1):
             began = time.monotonic()
             done = subprocess.run(

@@ -37,6 +37,12 @@ def install(vm: VM, *, recommended: bool = False) -> None:
     vm.ssh(f"rm /root/{deb.name}")
 
 
+def apt_install(vm: VM, packages: str) -> str:
+    """Install packages on a machine, without what they recommend; returns all that apt said."""
+    install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends"
+    return vm.ssh(f"{install} {packages} 2>&1", timeout=1800).stdout
+
+
 def xenable(vm: VM, command: str, *, code: int = 0, timeout: float = 900) -> str:
     """Run `xenable COMMAND` as root and demand its exit status; returns what it printed on stdout."""
     result = vm.ssh(f"xenable {command}", check=False, timeout=timeout)

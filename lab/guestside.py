@@ -19,6 +19,7 @@ SSH = (
     "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 )
 DOM0 = "172.20.216.1"
+INTERFACE = "xenable0"
 
 ELSEWHERE = "172.20.216.200"
 """An address that no guest of a scenario has."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from lab.build import image
 from lab.cache import cache_dir, locked, new_run_folder, ssh_key
 from lab.errors import LabError, ScenarioFailed
-from lab.qemu import file_drive
+from lab.qemu import DEBS_SLOT, file_drive
 from lab.recipe import Recipe, Release
 from lab.story import step
 from lab.vm import VM
@@ -65,7 +65,7 @@ def fetch(recipe: Recipe, packages: tuple[str, ...] = PACKAGES) -> Path:
 
 def drive(release: Release) -> tuple[str, ...]:
     """Options of QEMU that give a machine the tar as a disk; none where no packages are kept."""
-    return file_drive(bundle_of(release), DISK, "0x1e") if bundle_of(release).exists() else ()
+    return file_drive(bundle_of(release), DISK, DEBS_SLOT) if bundle_of(release).exists() else ()
 
 
 def give(vm: VM) -> None:

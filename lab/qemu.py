@@ -22,6 +22,9 @@ CPU = "qemu64,+svm,+npt,+nrip-save,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+l
 # Always the same slot, so that udev gives the NIC the same name whatever other devices there are.
 NIC_SLOT = "0x10"
 
+# Late ones: what other disks are called does not depend on these.
+OTHER_SLOT, DEBS_SLOT = "0x1d", "0x1e"
+
 
 @dataclass(frozen=True)
 class DirectBoot:
@@ -109,8 +112,7 @@ def quoted(path: Path) -> str:
 def file_drive(path: Path, name: str, slot: str) -> tuple[str, ...]:
     """Options that give a machine a file as a read-only disk, /dev/disk/by-id/virtio-NAME in it.
 
-    slot: of the PCI bus, a late one: what other disks are called does not depend on it. Over ssh the same
-    would take minutes.
+    Over ssh the same would take minutes. slot: of the PCI bus.
     """
     return (
         "-drive", f"if=none,id={name},format=raw,readonly=on,file={quoted(path)}",

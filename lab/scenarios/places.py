@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from lab import baseimage
-from lab.converted import xenable
+from lab.converted import apt_install, xenable
 from lab.guestside import create, guests, in_guest, make_dom0, make_key, wait_guest
 from lab.machines import Lab, machine
 from lab.recipe import Release
@@ -13,7 +13,6 @@ from lab.vm import VM
 
 MEMORY = 4096
 DISK_BYTES = 12 << 30
-INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends"
 TOOLS = "lvm2 thin-provisioning-tools xfsprogs"
 SETTINGS = "/etc/xenable/xenable.conf"
 IMAGES = "/var/lib/xenable/images"
@@ -29,7 +28,7 @@ def run(lab: Lab) -> None:
     with machine(lab, "dom0", memory=MEMORY, extra=extra) as vm:
         with step("a stock machine becomes a dom0, with tools for its disks"):
             make_dom0(lab, vm)
-            vm.ssh(f"{INSTALL} {TOOLS}", timeout=1800)
+            apt_install(vm, TOOLS)
             make_key(vm)
         with step("guests on a thin pool of LVM are snapshots of one image"):
             baseimage.give(vm)

@@ -73,10 +73,11 @@ def test_contents(deb: Path, tmp_path: Path) -> None:
             if path.is_file():
                 shipped = tmp_path / "usr/share/xenable" / path.relative_to(TOP / "data")
                 assert shipped.read_bytes() == path.read_bytes(), shipped
-    units = [path for path in (TOP / "data/systemd").rglob("*") if path.is_file()]
-    for unit in units:
-        shipped = tmp_path / "usr/lib/systemd/system" / unit.relative_to(TOP / "data/systemd")
-        assert shipped.read_bytes() == unit.read_bytes()
+    for name, place in (("systemd", "usr/lib/systemd/system"), ("udev", "usr/lib/udev/rules.d")):
+        for path in (TOP / "data" / name).rglob("*"):
+            if path.is_file():
+                shipped = tmp_path / place / path.relative_to(TOP / "data" / name)
+                assert shipped.read_bytes() == path.read_bytes(), shipped
     for path in (TOP / "kernel").rglob("*"):
         if path.is_file():
             shipped = tmp_path / "usr/share/xenable" / path.relative_to(TOP)

@@ -207,21 +207,22 @@ def ipv4_uplink(facts: Facts) -> str:
 
 def _let_names_in(firewalls: Sequence[str], config: Config) -> str:
     """How guests get an answer of dom0 to a question for a name; on a bridge they do not ask it."""
-    if "ufw" in firewalls and config.guest_mode is not Mode.BRIDGE:
-        return (
-            "Nothing to do for the conversion. When you add guests: "
-            f"`ufw allow from {config.guest_network} to any port 53`, if they are to find names."
-        )
+    if config.guest_mode is Mode.BRIDGE:
+        return "Nothing to do for the conversion."
+    if "ufw" in firewalls:
+        line = _names_by_ufw(config.guest_network)
+        return f"Nothing to do for the conversion. When you add guests: {line}, if they are to find names."
     return ""
+
+
+def _names_by_ufw(network: IPv4Network) -> str:
+    return f"`ufw allow from {network} to any port 53`"
 
 
 def _allow(firewalls: Sequence[str], network: IPv4Network) -> str:
     """How to let the guests of a network out."""
     if "ufw" in firewalls:
-        return (
-            f"When you add guests: `ufw route allow from {network}`, and "
-            f"`ufw allow from {network} to any port 53`."
-        )
+        return f"When you add guests: `ufw route allow from {network}`, and {_names_by_ufw(network)}."
     if "docker" in firewalls:
         return (
             f"When you add guests, at each boot: `iptables -I DOCKER-USER -s {network} -j ACCEPT` and "

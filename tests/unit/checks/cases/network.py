@@ -161,6 +161,6 @@ CASES: tuple[Case, ...] = (
         {"network": {"forward_policy": "drop", "firewalls": ("ufw",), "interfaces": (UPLINK, BRIDGE)}},
         BRIDGED,
         "active is ufw",
-        "",
+        "Nothing to do for the conversion.",
     ),
 )
