@@ -76,7 +76,8 @@ def run(lab: Lab) -> None:
         with step("a kernel upgrade in a guest survives its reboot"):
             upgrade(vm, "web3")
         with step("autostart survives dom0's reboot"):
-            reboot(vm)
+            # Guests are shut down first, and a PVH guest takes minutes for it.
+            reboot(vm, 1800)
             wait_state(vm, "confirmed")
             wait_guest(vm, "web1")
             must(guests(vm)["web3"]["state"] == "stopped", "nobody asked for web3")
