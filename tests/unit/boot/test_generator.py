@@ -39,6 +39,7 @@ def machine(tmp_path: Path) -> Path:
     for ours, place in (
         ("/boot/grub /boot/efi", f"{tmp_path}/boot/grub /boot/efi"),
         ("/boot/vmlinuz-", f"{tmp_path}/boot/vmlinuz-"),
+        ("stat -c %d /boot", f"stat -c %d {tmp_path}/boot"),
         (PYTHON, f"{tmp_path}/bin/python3"),
     ):
         assert ours in script
