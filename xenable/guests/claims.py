@@ -156,10 +156,10 @@ def take_back(host: Host, claim: Claim) -> None:
     # kill must not take the guest for a whole one. A link that is still there then leads nowhere.
     if claim.uuid in host.text(cfg):
         host.remove(cfg)
-    if claim.autostart and not host.exists(cfg):
-        host.remove(link)
     host.clean(cfg)
     host.clean(link)
+    if claim.autostart and not host.exists(cfg):
+        records.remove_auto_links(host, (link,))
     for domain in xl.domains(host):
         if domain.uuid == claim.uuid:
             xl.run(host, ["destroy", str(domain.id)], f"take {claim.name} back")

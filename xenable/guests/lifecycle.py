@@ -127,9 +127,9 @@ def autostart(host: Host, name: str, on: bool) -> bool:
     links = records.auto_links(host, path)
     if bool(links) == on:
         return False
-    for link in links:
-        host.remove(link)
-    if on:
+    if not on:
+        records.remove_auto_links(host, links)
+    else:
         link = records.AUTO / path.name
         if host.exists(link):
             raise XenableError(
@@ -229,9 +229,8 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
 def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
     """Remove what is on disk of a guest that does not run. Only for who holds the lock of GUESTS."""
     # First what starts it, last the record, which says where the rest is.
-    for link in records.auto_links(host, records.cfg(name)):
-        host.remove(link)
     host.clean(records.auto_link(name))
+    records.remove_auto_links(host, records.auto_links(host, records.cfg(name)))
     host.remove(records.cfg(name))
     claims.forget_name(host, name)
     home = records.folder(name)

@@ -6,6 +6,7 @@ A guest is there when its folder has a guest.json. Names that begin with a dot a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from xenable.errors import XenableError
@@ -17,6 +18,8 @@ IMAGES = STATE / "images"
 CFGS = Path("/etc/xen")
 AUTO = CFGS / "auto"
 """What xendomains starts with dom0."""
+MADE_AUTO = STATE / "made-auto"
+"""Is there while AUTO is a folder that Xenable made: Debian has none."""
 
 
 def folder(name: str) -> Path:
@@ -34,8 +37,20 @@ def auto_link(name: str) -> Path:
 
 def add_auto_link(host: Host, file: str) -> None:
     """Let xendomains start the guest of a file of that name in CFGS with dom0. Errors: XenableError."""
-    host.make_folder(AUTO)
+    if not host.is_dir(AUTO):
+        # Before the folder: without it the note means nothing.
+        host.write(MADE_AUTO, b"")
+        host.make_folder(AUTO)
     host.symlink(AUTO / file, f"../{file}")
+
+
+def remove_auto_links(host: Host, links: Iterable[Path]) -> None:
+    """Remove such links, and the folder if Xenable made it and it is empty then. Errors: XenableError."""
+    for link in links:
+        host.remove(link)
+    if host.exists(MADE_AUTO) and not host.names(AUTO):
+        host.remove(AUTO)
+        host.remove(MADE_AUTO)
 
 
 def auto_links(host: Host, path: Path) -> tuple[Path, ...]:

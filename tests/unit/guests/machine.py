@@ -175,7 +175,7 @@ def make_xen(root: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
             "/proc/cpuinfo": "flags : fpu vmx\n",
             "/proc/sys/kernel/random/boot_id": "boot-1\n",
             "/etc/hosts": "127.0.0.1 localhost\n",
-            "/etc/xen/auto/": "",
+            "/etc/xen/": "",
             "/srv/disks/": "",
             "/usr/bin/qemu-img": "",
             "/usr/lib/grub-xen/grub-i386-xen_pvh.bin": "",

@@ -101,6 +101,20 @@ def test_guests_that_others_made(xen: Xen) -> None:
     assert xen.host.names("/etc/xen/auto") == ()
 
 
+@pytest.mark.parametrize("theirs", [False, True])
+def test_the_folder_of_links_goes_with_the_last_one_if_it_was_made(xen: Xen, theirs: bool) -> None:
+    """Debian has none; an administrator's own stays, empty as it was."""
+    if theirs:
+        xen.host.make_folder("/etc/xen/auto")
+    make(xen)
+    make(xen, name="web2", start=False)
+    lifecycle.remove(xen.host, "web1", force=True)
+    assert xen.host.names("/etc/xen/auto") == ("web2.cfg",)
+    assert lifecycle.autostart(xen.host, "web2", False) is True
+    assert xen.host.exists("/etc/xen/auto") is theirs
+    assert not xen.host.exists(records.MADE_AUTO)
+
+
 @pytest.mark.parametrize("target", ["../web1.cfg", "absolute", "first"])
 def test_a_link_by_another_name_starts_it_too(xen: Xen, target: str) -> None:
     """As administrators number them, for the order in which guests start."""
@@ -124,6 +138,7 @@ def test_a_link_by_another_name_starts_it_too(xen: Xen, target: str) -> None:
 def test_a_link_of_its_name_may_be_another_s(xen: Xen) -> None:
     make(xen, autostart=False)
     make(xen, name="web2", autostart=False)
+    xen.host.make_folder("/etc/xen/auto")
     xen.host.symlink("/etc/xen/auto/web1.cfg", "../web2.cfg")
     assert {row.name: row.autostart for row in listing.rows(xen.host)} == {"web1": False, "web2": True}
     with pytest.raises(XenableError, match=r"auto/web1\.cfg is there, and leads to \.\./web2\.cfg"):
@@ -333,7 +348,7 @@ def test_remove_all_takes_images_and_folders_too(xen: Xen) -> None:
     assert lifecycle.guests_present(xen.host) == () and xen.running == {}
     assert set(xen.volumes) == {"vg/pool"}
     left = [name for name in tree(xen.host.root) if name.startswith(("var/lib/xenable/", "etc/xen/"))]
-    assert left == ["etc/xen/auto"]
+    assert left == []
     assert lifecycle.remove_all(xen.host, ELSEWHERE, quiet) == ()
     # The administrator's own, though nothing is in it.
     assert xen.host.names("/srv/disks") == () and xen.host.is_dir("/srv/disks")
@@ -384,7 +399,7 @@ def test_remove_all_goes_past_damaged_records(xen: Xen, place: Storage) -> None:
     assert lifecycle.remove_all(xen.host, place, quiet) == ("web1", "web2")
     assert xen.running == {} and set(xen.volumes) == {"vg/pool"}
     left = [n for n in tree(xen.host.root) if n.startswith(("var/lib/xenable/", "etc/xen/", "srv/"))]
-    assert left == ["etc/xen/auto", "srv/disks"]
+    assert left == ["srv/disks"]
 
 
 @pytest.mark.parametrize("place", [ELSEWHERE, THIN])
@@ -455,7 +470,7 @@ def test_remove_all_of_a_guest_whose_creation_was_cut_off(xen: Xen, place: Stora
     assert lifecycle.remove_all(xen.host, place, quiet) == ("web1",)
     assert xen.running == {} and set(xen.volumes) == {"vg/pool"}
     left = [n for n in tree(xen.host.root) if n.startswith(("var/lib/xenable/", "etc/xen/", "srv/"))]
-    assert left == ["etc/xen/auto", "srv/disks"]
+    assert left == ["srv/disks"]
 
 
 def test_nobody_waits_for_a_creation_that_died(xen: Xen) -> None:
