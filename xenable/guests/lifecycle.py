@@ -127,9 +127,7 @@ def autostart(host: Host, name: str, on: bool) -> bool:
     links = records.auto_links(host, path)
     if bool(links) == on:
         return False
-    if not on:
-        records.remove_auto_links(host, links)
-    else:
+    if on:
         link = records.AUTO / path.name
         if host.exists(link):
             raise XenableError(
@@ -137,6 +135,8 @@ def autostart(host: Host, name: str, on: bool) -> bool:
                 hint="give that link another name",
             )
         records.add_auto_link(host, path.name)
+    else:
+        records.remove_auto_links(host, links)
     return True
 
 
