@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Guests on a dom0: made, reached, spoofing in vain, upgraded, started with dom0, gone without a trace."""
 
+import re
 from pathlib import Path
 
 from lab import baseimage
 from lab.converted import is_native, reboot, wait_state, xenable
 from lab.guestside import (
+    KEY,
     SPOOFS,
     SSH,
     create,
@@ -32,8 +34,22 @@ LEFT = (
     "xenstore-ls /local/domain/0/backend 2>/dev/null || true",
     "xenstore-list /local/domain /vm /libxl 2>/dev/null | sort",
     "cat /etc/hosts",
+    "xl list | awk '{ print $1, $3 }'",
+    "find /var/lib/xenable ! -type d ! -path '*/images/*' | sort",
+    "losetup --list --noheadings --output BACK-FILE",
 )
-"""What has to be as before when the last guest is gone, beside the files."""
+"""What has to be as before when the last guest is gone, beside the files of the tree."""
+
+BY_HAND = """name = "byhand"
+type = "pv"
+kernel = "KERNEL"
+memory = 64
+vif = ["mac=00:16:3e:01:02:03,ip=172.20.216.2,script=vif-xenable"]
+"""
+"""A guest of somebody else, in a file that only xl was told of."""
+
+CUT_OFF = ((2, "KILL"), (5, "KILL"), (9, "KILL"), (4, "INT"), (8, "INT"))
+"""After so many seconds a creation, which takes about ten, gets that signal, and all that it started too."""
 
 
 def run(lab: Lab) -> None:
@@ -48,8 +64,17 @@ def run(lab: Lab) -> None:
         before, left = vm.tree(), leftovers(vm)
         # One after the other, and the PVH guest last: guests that boot at once take more than twice as long
         # under emulation, and beside a PVH guest each question takes a minute.
+        with step("what is cut off, or does not fit, leaves nothing"):
+            cut_off(vm, left)
+        with step("a domain of somebody else is seen, and has its address"):
+            kernel = vm.ssh("echo /boot/vmlinuz-$(uname -r)").stdout.strip()
+            vm.write("/root/byhand.cfg", BY_HAND.replace("KERNEL", kernel).encode())
+            vm.ssh("xl create -p /root/byhand.cfg")
+            must(guests(vm)["byhand"]["state"] == "paused", f"it is in the list: {guests(vm)}")
         with step("a PV guest is made of the image of its release"):
             say(f"{create(vm, 'web1', '--type pv --autostart'):.0f} s")
+            must(guests(vm)["web1"]["addresses"][0] == "172.20.216.3", f"{guests(vm)['web1']}")
+            vm.ssh("xl destroy byhand && rm /root/byhand.cfg")
         with step("it answers over ssh and to ping, by name"):
             answers(vm, "web1", "pv")
         with step("what a guest spoofs is dropped, counted and shown"):
@@ -87,9 +112,7 @@ def run(lab: Lab) -> None:
         with step("remove leaves nothing"):
             for name in ("web1", "web3"):
                 xenable(vm, f"guest remove --yes --force {name}")
-            now = leftovers(vm)
-            wrong = [f"{what}:\n{left[what]}\n{now[what]}" for what in LEFT if left[what] != now[what]]
-            must(not wrong, "all is as before:\n" + "\n".join(wrong))
+            nothing_left(vm, left)
             changed = diff_trees(before, vm.tree())
             must(not changed, "every file is as it was:\n" + "\n".join(changed))
         with step("revert --remove-guests takes guests and images away"):
@@ -118,6 +141,32 @@ def answers(vm: VM, name: str, kind: str) -> None:
     in_guest(vm, name, "ping -c 2 -W 5 dom0")
     vm.ssh(f"ping -c 2 -W 5 {name}")
     must(guests(vm)[name]["kind"] == kind, f"{name} is {kind}: {guests(vm)[name]}")
+
+
+def cut_off(vm: VM, left: dict[str, str]) -> None:
+    """Creations that are killed, interrupted, or refused: nothing may be there of them afterwards."""
+    command = f"xenable guest create cut --type pv --memory 256M --ssh-key {KEY}.pub"
+    for seconds, signal in CUT_OFF:
+        result = vm.ssh(f"timeout -s {signal} {seconds} {command}", check=False, timeout=600)
+        must(result.code != 0, f"it was cut off after {seconds} s: {result}")
+        if signal == "INT":
+            said = " ".join(result.stderr.split())
+            must(re.search("nothing was left behind|everything was taken back", said), said)
+        # Who comes next takes back what the dead one left; what was past its commit point is a whole guest.
+        if "cut" in guests(vm):
+            say(f"{signal} after {seconds} s: it was made")
+            xenable(vm, "guest remove --yes --force cut")
+        nothing_left(vm, left)
+    result = vm.ssh(f"{command} --memory 64G", check=False, timeout=600)
+    must(result.code != 0 and "65536 MiB" in result.stderr, f"it is refused with the figures: {result}")
+    nothing_left(vm, left)
+
+
+def nothing_left(vm: VM, left: dict[str, str]) -> None:
+    """Demand what was there before the first guest, and no more."""
+    now = leftovers(vm)
+    wrong = [f"{what}:\n{left[what]}\n{now[what]}" for what in LEFT if left[what] != now[what]]
+    must(not wrong, "all is as before:\n" + "\n".join(wrong))
 
 
 def leftovers(vm: VM) -> dict[str, str]:

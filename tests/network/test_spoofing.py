@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 import pytest
 
@@ -55,6 +56,16 @@ def advert(source: str, about: str, hardware: str = MAC) -> bytes:
 HIDDEN_ADVERT = f.ip6(
     OWN6, ALL_NODES, 0, f.hop_by_hop(f.ICMP6, f.neighbour(OWN6, ALL_NODES, f.ADVERT, TWIN6, MAC)[40:])
 )
+HIDDEN_SOLICITATION = f.ip6(
+    OWN6,
+    GATEWAY6,
+    0,
+    f.hop_by_hop(f.ICMP6, f.neighbour(OWN6, GATEWAY6, f.SOLICIT, GATEWAY6, OTHER)[40:]),
+)
+TWO_MACS = f.message(
+    *(OWN6, ALL_NODES, f.ADVERT),
+    bytes(4) + IPv6Address(OWN6).packed + b"".join(b"\2\1" + f.mac(mac) for mac in (MAC, OTHER)),
+)
 MLD2 = f.icmp6(LOCAL2, "ff02::16", f.MLD2_REPORT, bytes(4))
 
 CASES = (
@@ -71,6 +82,8 @@ CASES = (
     case("IPv6 from its link-local address", PASS, f.IP6, datagram6(LOCAL)),
     case("a neighbour solicitation", PASS, f.IP6, f.neighbour(OWN6, GATEWAY6, f.SOLICIT, GATEWAY6, MAC)),
     case("an advertisement", PASS, f.IP6, advert(OWN6, OWN6)),
+    case("a solicitation without its MAC", PASS, f.IP6, f.neighbour(OWN6, GATEWAY6, f.SOLICIT, GATEWAY6)),
+    case("an advertisement without its MAC", PASS, f.IP6, advert(OWN6, OWN6, "")),
     case("an advertisement of its link-local address", PASS, f.IP6, advert(LOCAL, LOCAL)),
     case("an advertisement of one address from the other", PASS, f.IP6, advert(LOCAL, OWN6)),
     case("duplicate address detection", PASS, f.IP6, f.neighbour("::", SOLICITED, f.SOLICIT, OWN6)),
@@ -100,6 +113,15 @@ CASES = (
     case("an IPv6 address of elsewhere", COUNT, f.IP6, datagram6("2001:db8::1")),
     case("another link-local address", COUNT, f.IP6, datagram6(LOCAL2)),
     case("no IPv6 address", COUNT, f.IP6, datagram6("::")),
+    case("an advertisement with another's MAC in it", COUNT, f.IP6, advert(OWN6, OWN6, OTHER)),
+    case("another's MAC behind its own", COUNT, f.IP6, TWO_MACS),
+    case(
+        "a solicitation with another's MAC in it",
+        COUNT,
+        f.IP6,
+        f.neighbour(OWN6, GATEWAY6, f.SOLICIT, GATEWAY6, OTHER),
+    ),
+    case("a solicitation behind an extension header", COUNT, f.IP6, HIDDEN_SOLICITATION),
     case("an advertisement of another's", COUNT, f.IP6, advert(OWN6, TWIN6)),
     case("an advertisement of dom0's", COUNT, f.IP6, advert(LOCAL, GATEWAY6)),
     case("an advertisement from another's", COUNT, f.IP6, advert(TWIN6, OWN6)),
@@ -127,6 +149,12 @@ CASES = (
     case("MLDv2, with its header", DROP, f.IP6, f.ip6(LOCAL2, "ff02::16", 0, f.hop_by_hop(f.ICMP6, MLD2))),
     case(
         "detection of some link-local address", DROP, f.IP6, f.neighbour("::", SOLICITED, f.SOLICIT, LOCAL2)
+    ),
+    case(
+        "a router solicitation from its own address",
+        DROP,
+        f.IP6,
+        f.message(LOCAL, ALL_ROUTERS, f.ROUTER_SOLICIT),
     ),
     # What no guest of ours speaks.
     case("LLDP", DROP, 0x88CC, bytes(46)),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
+from xenable.datafiles import data_file
 from xenable.errors import XenableError
 from xenable.guests import images, records, storage, xl, xlcfg
 from xenable.guests.model import Format
@@ -71,8 +72,9 @@ def claims(host: Host) -> tuple[Claim, ...]:
 
 
 def taken_addresses(host: Host) -> set[IPv4Address]:
-    """Addresses of all guests: by their records, claims, and every xl.cfg, whoever wrote it."""
-    texts = []
+    """Addresses of all guests: by their records, claims, every xl.cfg and every domain, whosever it is."""
+    # Of a file elsewhere, or of libvirt, there may be a domain alone.
+    texts = [text for _, addresses in xl.details(host).values() for text in addresses]
     for name in records.names(host):
         # A damaged record must not stop all others; its xl.cfg says the address too.
         with contextlib.suppress(XenableError):
@@ -163,6 +165,7 @@ def take_back(host: Host, claim: Claim) -> None:
     for domain in xl.domains(host):
         if domain.uuid == claim.uuid:
             xl.run(host, ["destroy", str(domain.id)], f"take {claim.name} back")
+            sweep_network(host)
     forget_name(host, claim.name)
     if claim.volume:
         storage.remove_disk(host, claim.volume, Format.BLOCK)
@@ -171,6 +174,12 @@ def take_back(host: Host, claim: Claim) -> None:
         images.discard(host, top / claim.name)
         images.discard(host, top / f".{claim.name}{NEW}")
     host.remove(claim_path(claim.name))
+
+
+def sweep_network(host: Host) -> None:
+    """The vif script takes its rules away when an interface goes; this does it where that was not so."""
+    with contextlib.suppress(XenableError):
+        host.run(["sh", str(data_file("network/network")), "sweep"], check=False)
 
 
 def forget_name(host: Host, name: str) -> None:

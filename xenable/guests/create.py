@@ -255,7 +255,8 @@ def _undone_on_failure(host: Host, verb: str) -> Iterator[list[Claim]]:
     except BaseException:
         with undisturbed(), contextlib.suppress(XenableError):
             for claim in undo:
-                take_back(host, claim)
+                with host.lock_folder(GUESTS):
+                    take_back(host, claim)
         raise
 
 

@@ -73,7 +73,11 @@ def _os(domain: ET.Element, guest: Guest) -> None:
 def _disk(devices: ET.Element, path: str, kind: Format, name: str, *, read_only: bool = False) -> None:
     block = kind is Format.BLOCK
     disk = ET.SubElement(devices, "disk", type="block" if block else "file", device="disk")
-    ET.SubElement(disk, "driver", name="phy" if block else "qemu", type="raw" if block else kind.value)
+    # As xl has it: dom0's kernel serves what is raw, by a loop device where it is a file.
+    if kind is Format.QCOW2:
+        ET.SubElement(disk, "driver", name="qemu", type="qcow2")
+    else:
+        ET.SubElement(disk, "driver", name="phy", type="raw")
     ET.SubElement(disk, "source", {"dev" if block else "file": path})
     ET.SubElement(disk, "target", dev=name, bus="xen")
     if read_only:

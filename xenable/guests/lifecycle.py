@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from xenable.datafiles import data_file
 from xenable.errors import XenableError
 from xenable.guests import claims, create, images, records, storage, words, xl, xlcfg
 from xenable.guests.model import Format, Guest
@@ -221,7 +220,7 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
                 hint=f"sudo xenable guest stop {name} first; or --force takes its power away",
             )
         destroy(host, domain)
-        _sweep_network(host)
+        claims.sweep_network(host)
     with host.lock_folder(GUESTS):
         _remove_files(host, name, storage.disk_of(guest))
 
@@ -253,12 +252,6 @@ def _ours(host: Host, name: str) -> Guest:
             hint=f"remove what you made, and {path}",
         )
     return records.read(host, name)
-
-
-def _sweep_network(host: Host) -> None:
-    """The vif script takes its rules away when an interface goes; this does it where that was not so."""
-    with contextlib.suppress(XenableError):
-        host.run(["sh", str(data_file("network/network")), "sweep"], check=False)
 
 
 def guests_present(host: Host) -> tuple[str, ...]:
@@ -327,7 +320,7 @@ def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...
             domain = xl.find(host, name, guest.uuid if guest is not None else "")
             if domain is not None:
                 destroy(host, domain)
-                _sweep_network(host)
+                claims.sweep_network(host)
             disk = storage.disk_of(guest) if guest is not None else _disk_by_name(host, place, name)
             _remove_files(host, name, disk)
         progress(len(gone) / (len(gone) + 1), "removing images")

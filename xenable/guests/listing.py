@@ -47,6 +47,8 @@ class Row:
     """Bytes of dom0's storage; blocks that are shared count."""
     autostart: bool = False
     isolated: bool | None = None
+    bridge: str = ""
+    """The bridge that it is on; empty where dom0 routes its addresses, and for guests of others."""
     spoofed: int | None = None
     """Frames with a false sender that were dropped since it was started."""
     ours: bool = False
@@ -54,7 +56,13 @@ class Row:
     domain: int | None = None
     """Number of its domain."""
     problem: str = ""
-    """What of it can't be read."""
+    """What of it can't be read, or is not as it should be."""
+
+
+UNGUARDED = (
+    "nothing keeps it from sending under false addresses: the rules are gone, as after `nft flush ruleset`; "
+    "`sudo systemctl reload xenable-network` sets them up again"
+)
 
 
 def rows(host: Host) -> tuple[Row, ...]:
@@ -98,6 +106,7 @@ def _records(host: Host) -> list[Row]:
                 disk_bytes=guest.disk_bytes,
                 disk_used=used,
                 isolated=not host.exists(records.folder(guest.name) / "open"),
+                bridge=guest.bridge,
                 ours=True,
             )
         )
@@ -159,7 +168,7 @@ def _domains(host: Host) -> tuple[str, tuple[Domain, ...]]:
     if not found:
         return STOPPED, ()
     uptimes = xl.parse_uptime(host.run(["xl", "uptime"], check=False).stdout)
-    details = xl.parse_details(host.run(["xl", "list", "-l"], check=False).stdout)
+    details = xl.details(host)
     whole = []
     for domain in found:
         kind, addresses = details.get(domain.id, ("", ()))
@@ -170,6 +179,7 @@ def _domains(host: Host) -> tuple[str, tuple[Domain, ...]]:
 def _live(known: Row | None, domain: Domain, dropped: dict[str, int]) -> Row:
     row = known or Row(name=domain.name, state=UNKNOWN)
     mine = [count for vif, count in dropped.items() if vif.startswith(f"vif{domain.id}.")]
+    unguarded = row.ours and domain.state == "running" and not row.bridge and not mine
     return replace(
         row,
         state=domain.state,
@@ -181,6 +191,7 @@ def _live(known: Row | None, domain: Domain, dropped: dict[str, int]) -> Row:
         addresses=domain.addresses or row.addresses,
         spoofed=sum(mine) if mine else None,
         domain=domain.id,
+        problem=row.problem or (UNGUARDED if unguarded else ""),
     )
 
 

@@ -135,6 +135,11 @@ def domains(host: Host) -> tuple[Domain, ...]:
     return parse_list(host.run(["xl", "list", "-v"]).stdout)
 
 
+def details(host: Host) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """Domain id to kind and addresses of the guests that are there now; empty where xl has no answer."""
+    return parse_details(host.run(["xl", "list", "-l"], check=False).stdout) if is_dom0(host) else {}
+
+
 def find(host: Host, name: str, uuid: str = "") -> Domain | None:
     """The domain of that UUID, which stays when it is renamed, else of that name. Errors: as of domains."""
     found = domains(host)

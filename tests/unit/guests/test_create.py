@@ -266,6 +266,10 @@ def test_all_addresses_are_known(xen: Xen) -> None:
     # Its xl.cfg still says the address.
     host.write(records.record("web1"), b"damaged")
     assert claims.taken_addresses(host) == both
+    # A domain that no file here is about, as one of libvirt.
+    nics = [{"ip": "172.20.216.4 fd12::4"}, {}]
+    xen.details = json.dumps([{"domid": 7, "config": {"c_info": {"type": "pv"}, "nics": nics}}])
+    assert claims.taken_addresses(host) == both | {IPv4Address("172.20.216.4")}
 
 
 def test_a_second_one_meanwhile_gets_another_address(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ def test_it_is_the_guest_of_the_xl_cfg(guest: Guest) -> None:
         assert list(source.attrib.values()) == [disk.target]
         assert target.get("dev") == disk.vdev
         assert driver.get("type") == disk.format
+        assert driver.get("name") == ("qemu" if disk.format == "qcow2" else "phy")
         assert (found.find("readonly") is None) == disk.writable
     assert disks[0].get("type") == ("block" if guest.format is Format.BLOCK else "file")
     script = domain.find("devices/interface/script")

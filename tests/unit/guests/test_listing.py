@@ -161,6 +161,25 @@ def test_rows(xen: Xen) -> None:
     assert (found["by hand"].kind, found["by hand"].cpu_seconds) == ("hvm", 98765.4)
 
 
+@pytest.mark.parametrize("answer", [Result(1, "", "no such table"), Result(0, '{"nftables": []}', "")])
+def test_a_guest_that_nothing_guards_is_named(xen: Xen, answer: Result) -> None:
+    fill(xen)
+    assert not any("false addresses" in row.problem for row in listing.rows(xen.host))
+    xen.answers["nft"] = answer
+    found = {row.name: row.problem for row in listing.rows(xen.host) if "false addresses" in row.problem}
+    # It runs; others' guests are not Xenable's to guard.
+    assert list(found) == ["web1"] and "reload xenable-network" in found["web1"]
+    assert "reload" in plain(render_guests(listing.rows(xen.host), 80))
+
+
+def test_on_a_bridge_a_guest_has_no_rules_of_ours(xen: Xen) -> None:
+    fill(xen)
+    records.write(xen.host, replace(records.read(xen.host, "web1"), bridge="br0"), records.record("web1"))
+    xen.answers["nft"] = Result(1, "", "no such table")
+    (web1,) = [row for row in listing.rows(xen.host) if row.name == "web1"]
+    assert (web1.bridge, web1.problem) == ("br0", "")
+
+
 def test_an_edited_file_wins(xen: Xen) -> None:
     create.create(xen.host, replace(REQUEST, start=False), DIRECTORY, NET, quiet)
     path = records.cfg("web1")
