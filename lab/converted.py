@@ -2,6 +2,7 @@
 """What scenarios say of Xenable, through its own commands and over ssh alone."""
 
 import json
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from lab import preload
 from lab.errors import LabError, ScenarioFailed
 from lab.host import CHECKOUT
-from lab.story import must, say
+from lab.story import must, say, step
 from lab.vm import VM
 
 BLOCK = "/boot/grub/xenable.env"
@@ -95,6 +96,21 @@ def wait_native(vm: VM, old_boot_id: str, timeout: float) -> dict[str, Any]:
             return answer
         say(f"dom0 answers: {answer['reason']}")
     raise ScenarioFailed(f"the machine is not back on the native system within {timeout:.0f} s")
+
+
+def report(vm: VM, folder: Path, name: str, members: tuple[str, ...]) -> None:
+    """Have a report written, and keep it in a folder: its facts.json is a recorded machine.
+
+    members: names of files that it has to have.
+    """
+    with step(f"a report of the {name} system has what it should have"):
+        archive = f"/var/tmp/{name}.tar.gz"
+        xenable(vm, f"report --output {archive}")
+        kept = folder / f"report-{name}.tar.gz"
+        vm.get(archive, kept)
+        with tarfile.open(kept) as tar:
+            there = {member.rpartition("/")[2] for member in tar.getnames()}
+        must(there >= set(members), f"the archive has {members}: {there}")
 
 
 def is_dom0(vm: VM) -> None:

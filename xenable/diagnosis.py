@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from xenable.boot.commandline import DEADLINE
 from xenable.boot.environment import Environment
 from xenable.boot.slots import SLOTS, read_manifest, verify_slot
+from xenable.facts.files import modified
 from xenable.host import Host
 from xenable.trialrecord import Trial, of_last_boot, reason_on_record
+
+CLOCKS_DIFFER = 600
+"""Seconds that the machine's own clock, which GRUB reads, may be ahead of the system's."""
 
 
 def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
@@ -20,7 +25,7 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
         return f"GRUB could not start Xen: {what}"
     if trial is None or not of_last_boot(env, trial):
         return _before_userspace(host, env)
-    panic = _crash_message(host)
+    panic = _crash_message(host, env)
     if panic and trial.verdict == "waiting":
         return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
     return reason_on_record(trial)
@@ -39,21 +44,38 @@ def _before_userspace(host: Host, env: Environment) -> str:
     device = f"{folder[kind]}/{value}" if kind in folder else root
     if root and not host.exists(device):
         return f"dom0's initrd did not find the root file system: there is no {root} on this machine"
-    panic = _crash_message(host)
+    panic = _crash_message(host, env)
     if panic:
         return f"dom0's kernel panicked before its user space ran: {panic}"
     took = _elapsed(host, env)
-    tail = f"; the machine reset itself within {took} s of GRUB's hand-over" if took else ""
+    limit = next((word.partition("=")[2] for word in args.split() if word.startswith(f"{DEADLINE}=")), "")
+    if took is None or not limit.isdecimal():
+        return (
+            "Xen or dom0's kernel stopped before dom0's user space ran (a panic, a hang in the initrd, "
+            "or no root file system)"
+        )
+    if took < int(limit):
+        return (
+            f"dom0's kernel panicked, or the power was cut, early in its start: within {took} s of GRUB's "
+            f"hand-over, and before its time limit of {limit} s"
+        )
     return (
-        "Xen or dom0's kernel stopped before dom0's user space ran (a panic, a hang in the initrd, "
-        f"or no root file system){tail}"
+        f"dom0 hung early in its start, and its time limit of {limit} s ran out: this system started "
+        f"{took} s after GRUB's hand-over"
     )
 
 
-def _crash_message(host: Host) -> str:
-    """The panic line that pstore kept from a crash, if the firmware has a place for it."""
+def _crash_message(host: Host, env: Environment) -> str:
+    """The panic line that pstore kept of this trial, if the firmware has a place for it."""
+    began = _started(env)
+    if began is None:
+        # It may be of any crash that this machine ever had.
+        return ""
     for folder in ("/var/lib/systemd/pstore", "/sys/fs/pstore"):
         for path in _files_below(host, folder):
+            # systemd-pstore moves a dump at the boot after the crash; before, it has the time of the crash.
+            if (modified(host, path) or 0) < began.timestamp() - CLOCKS_DIFFER:
+                continue
             for line in host.text(path).splitlines():
                 if "Kernel panic - not syncing" in line:
                     return line[line.index("Kernel panic") :].strip()
@@ -76,9 +98,16 @@ def _elapsed(host: Host, env: Environment) -> int | None:
     boot = next(
         (line.split()[1] for line in host.text("/proc/stat").splitlines() if line.startswith("btime ")), ""
     )
+    began = _started(env)
+    if began is None or not boot:
+        return None
+    seconds = int(int(boot) - began.timestamp())
+    return seconds if 0 < seconds < 86400 else None
+
+
+def _started(env: Environment) -> datetime | None:
+    """When GRUB handed over to Xen, by the machine's clock; None when it had none."""
     try:
-        began = datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-        seconds = int(int(boot) - began.timestamp())
+        return datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     except ValueError:
         return None
-    return seconds if 0 < seconds < 86400 else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from xenable import health, trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD
@@ -23,6 +24,9 @@ PAUSE = 2.0
 """Seconds between two looks, at least."""
 LONGEST_PAUSE = 10.0
 NO_BLOCK = ("GRUB's environment block: it can't be read",)
+MESSAGES = Path("/var/log/xenable/trial-boot.log")
+"""Of Xen and dom0's kernel in the last trial: where the journal is not kept, a reset destroys them."""
+
 MARGIN = 15
 """Seconds before the dead-man at which the gate gives up by itself, so that its last word is on disk."""
 
@@ -74,6 +78,8 @@ def judge(host: Host) -> None:
         if record is None:
             record = _first_record(host, env, seconds, deadline)
             _keep(host, record)
+            if deadline:
+                keep_messages(host)
         if not lacking and not hold:
             kept = trial.accept(host)
             _stop_dead_man(host)
@@ -134,8 +140,23 @@ def give_up(host: Host, record: Trial) -> None:
     """Write the last word and reset; should the reboot hang, the dead-man ends it."""
     verdict = record.verdict if record.verdict == "held" else "gave-up"
     _keep(host, replace(record, verdict=verdict))
+    keep_messages(host)
     _say("time is up: resetting to the native system")
     host.run(["systemctl", "reboot", "--force"], check=False, timeout=30)
+
+
+def keep_messages(host: Host) -> None:
+    """Put what Xen and dom0's kernel have said on disk, for a report. What fails is left out, and said."""
+    found = []
+    for cmd in (("xl", "dmesg"), ("dmesg",)):
+        # Far less than MARGIN: the reset must not wait for it.
+        result = host.run(cmd, check=False, timeout=4)
+        found.append(f"# {' '.join(cmd)}\n{result.stdout if result.code == 0 else result.stderr}")
+    try:
+        host.make_folder(MESSAGES.parent)
+        host.write(MESSAGES, "".join(found).encode(errors="replace"), mode=0o600)
+    except XenableError as e:
+        _say(f"{e.message}; the messages of this boot are not kept")
 
 
 def kernel_words(command_line: str) -> dict[str, str]:

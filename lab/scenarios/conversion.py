@@ -3,11 +3,10 @@
 
 import json
 import re
-import tarfile
 from enum import Enum
 
 from lab import baseimage, converted
-from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
+from lab.converted import is_dom0, is_native, reboot, report, status, wait_state, xenable
 from lab.guestside import create, in_guest, make_key, wait_guest
 from lab.machines import Lab, machine
 from lab.story import must, say, step
@@ -61,7 +60,7 @@ def whole(lab: Lab, stay: Stay) -> None:
             changed = touched(vm, "/run/lab-marker")
             must(not changed, "check and plan changed nothing:\n" + "\n".join(changed))
         if stay is Stay.REBOOT:
-            report(lab, vm, "native", ("facts.json", "findings.json", "plan.json", "dmesg.txt"))
+            report(vm, lab.folder, "native", ("facts.json", "findings.json", "plan.json", "dmesg.txt"))
         with step("apply installs Xen and arms the trial"):
             xenable(vm, "apply --yes --trial-seconds 600")
             answer = status(vm)
@@ -87,7 +86,9 @@ def whole(lab: Lab, stay: Stay) -> None:
         if stay is Stay.GUEST:
             first_guest(lab, vm)
         if stay is Stay.REBOOT:
-            report(lab, vm, "xen", ("facts.json", "journal.jsonl", "journal-gate.txt", "xl-dmesg.txt"))
+            report(
+                vm, lab.folder, "xen", ("facts.json", "journal.jsonl", "journal-gate.txt", "xl-dmesg.txt")
+            )
         with step("revert takes everything back"):
             xenable(vm, "revert --yes --remove-guests" if stay is Stay.GUEST else "revert --yes")
             must(status(vm)["next_boot"] == "native", "the next boot is native")
@@ -99,18 +100,6 @@ def whole(lab: Lab, stay: Stay) -> None:
             must(vm.ssh("cat /boot/grub/grub.cfg").stdout == menu, "the menu is byte-identical")
             changed = diff_trees(before, vm.tree())
             must(not changed, "every file is as it was:\n" + "\n".join(changed))
-
-
-def report(lab: Lab, vm: VM, name: str, members: tuple[str, ...]) -> None:
-    """Have a report written, and keep it in the run's folder: its facts.json is a recorded machine."""
-    with step(f"a report of the {name} system has what it should have"):
-        archive = f"/var/tmp/{name}.tar.gz"
-        xenable(vm, f"report --output {archive}")
-        kept = lab.folder / f"report-{name}.tar.gz"
-        vm.get(archive, kept)
-        with tarfile.open(kept) as tar:
-            there = {member.rpartition("/")[2] for member in tar.getnames()}
-        must(there >= set(members), f"the archive has {members}: {there}")
 
 
 def first_guest(lab: Lab, vm: VM) -> None:

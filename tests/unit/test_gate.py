@@ -96,10 +96,18 @@ def looks(monkeypatch: pytest.MonkeyPatch, *answers: tuple[str, ...]) -> list[bo
 
 
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is run, but for looks at messages, which get an answer."""
     ran: list[list[str]] = []
 
     def run(_self: Host, cmd: list[StrPath], **_options: object) -> Result:
-        ran.append([str(word) for word in cmd])
+        words = [str(word) for word in cmd]
+        if words[-1] == "dmesg":
+            return (
+                Result(0, f"said to {words[0]}\n", "")
+                if words[0] == "xl"
+                else Result(1, "", "not allowed\n")
+            )
+        ran.append(words)
         return Result(0, "", "")
 
     monkeypatch.setattr(Dom0, "run", run)
@@ -127,6 +135,33 @@ def test_a_dom0_that_stays_ill_is_reset_with_its_reason(
     assert env and (env.trying, env.default) == ("a", "")
     record = read_trial(host)
     assert record and (record.verdict, record.missing) == ("gave-up", ("sshd: nothing listens",))
+
+
+def test_the_messages_of_a_trial_outlive_its_reset(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands(monkeypatch)
+    looks(monkeypatch, ("sshd: nothing listens",))
+    gate.run_gate(host)
+    assert host.text(gate.MESSAGES) == "# xl dmesg\nsaid to xl\n# dmesg\nnot allowed\n"
+    # A later boot that is not on trial leaves them.
+    host.write("/proc/cmdline", b"root=UUID=1 ro\n")
+    host.write(gate.MESSAGES, b"of the trial\n")
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert host.text(gate.MESSAGES) == "of the trial\n"
+
+
+def test_messages_that_cannot_be_kept_stop_nothing(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = commands(monkeypatch)
+    host.make_folder("/var")
+    host.write("/var/log", b"")
+    looks(monkeypatch, ("sshd: nothing listens",))
+    gate.run_gate(host)
+    assert ran == [["systemctl", "reboot", "--force"]]
+    assert "the messages of this boot are not kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("well", [True, False])

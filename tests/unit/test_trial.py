@@ -185,17 +185,36 @@ def test_the_reason_names_a_lost_root(host: Host) -> None:
 
 
 def test_the_reason_quotes_the_panic_that_pstore_kept(host: Host) -> None:
-    write_environment(host, GRUB, TRYING)
-    host.make_folder("/var/lib/systemd/pstore/1700000000")
+    env = replace(TRYING, started="2026-01-02 03:04:05")
+    write_environment(host, GRUB, env)
+    dump = "/var/lib/systemd/pstore/1767323100/dmesg.txt"
+    host.make_folder(dump.rpartition("/")[0])
     text = b"<0>[    3.1] Kernel panic - not syncing: VFS: Unable to mount root fs\n"
-    host.write("/var/lib/systemd/pstore/1700000000/dmesg.txt", text)
+    host.write(dump, text)
     assert "Kernel panic - not syncing: VFS: Unable to mount root fs" in trial.status(host).reason
+    # Of a crash before the trial, or of nobody knows which.
+    os.utime(host.path(dump), (1767323045 - 86400,) * 2)
+    assert "VFS" not in trial.status(host).reason
+    os.utime(host.path(dump))
+    write_environment(host, GRUB, replace(env, started=""))
+    assert "VFS" not in trial.status(host).reason
 
 
-def test_the_reason_says_how_long_it_took(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("booted", "reason"),
+    [
+        (94, "panicked, or the power was cut, early in its start: within 34 s"),
+        (400, "dom0 hung early in its start, and its time limit of 300 s ran out"),
+    ],
+)
+def test_the_reason_goes_by_how_long_it_took(host: Host, booted: int, reason: str) -> None:
     write_environment(host, GRUB, replace(TRYING, started="1970-01-01 00:01:00"))
-    host.write("/proc/stat", b"cpu 1\nbtime 94\n")
-    assert "within 34 s" in trial.status(host).reason
+    host.write("/proc/stat", f"cpu 1\nbtime {booted}\n".encode())
+    assert "(a panic, a hang in the initrd" in trial.status(host).reason
+    host.make_folder("/boot/xenable/a")
+    manifest = {**MANIFEST, "dom0_arguments": "ro xenable.deadline=300"}
+    host.write("/boot/xenable/a/manifest.json", json.dumps(manifest).encode())
+    assert reason in trial.status(host).reason
 
 
 def test_accept_makes_the_slot_the_default_and_stops_the_dead_man(host: Host) -> None:
@@ -251,6 +270,25 @@ def test_disarm_makes_the_next_boot_native(host: Host) -> None:
     write_environment(host, GRUB, Environment(default="a", try_slot="b"))
     trial.disarm(host)
     assert read_environment(host, GRUB) == Environment()
+
+
+def test_a_person_confirms_what_is_well(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_xen(host)
+    write_environment(host, GRUB, TRYING)
+    host.make_folder("/sys/class/watchdog/watchdog0")
+    host.make_folder("/dev")
+    host.write("/sys/class/watchdog/watchdog0/identity", b"xen_wdt\n")
+    host.write("/dev/watchdog0", b"")
+    lacking = ["sshd: nothing listens"]
+    monkeypatch.setattr("xenable.health.missing", lambda *_, confirmed: tuple(lacking))
+    with pytest.raises(XenableError, match="cannot confirm: dom0 waits for sshd"):
+        trial.confirm(host)
+    assert read_environment(host, GRUB) == TRYING and host.read("/dev/watchdog0") == b""
+    lacking.clear()
+    assert trial.confirm(host).state is Status.CONFIRMED
+    assert read_environment(host, GRUB) == Environment(default="a") and host.read("/dev/watchdog0") == b"V"
+    # Once more is no harm.
+    assert trial.confirm(host).state is Status.CONFIRMED
 
 
 def test_confirm_refuses_where_there_is_no_trial(host: Host) -> None:
