@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xenable import engine, health, journal, trial
@@ -59,6 +60,9 @@ def start(
             engine.apply(host, records, listener)
         except XenableError as e:
             _put_back(host, e, listener)
+        except Exception as e:
+            # A mistake of ours must not leave the machine half converted either.
+            _put_back(host, XenableError(f"cannot apply: {type(e).__name__}: {e}"), listener)
 
 
 def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> None:
@@ -73,10 +77,23 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
         trial.let_go(host)
         if any(record.state is not EntryState.DONE for record in records):
-            engine.apply(host, records, listener)
+            _go_on(host, records, listener)
         elif trial.armed_slot(host) or not trial.on_course(host):
             # What is armed already may be another pair by now, or on other terms.
             engine.repeat(host, trial_steps(config), listener)
+
+
+def _go_on(host: Host, records: Sequence[journal.Record], listener: Listener) -> None:
+    try:
+        engine.apply(host, records, listener)
+    except XenableError as e:
+        # The first run may have been days ago: what it did is not taken back unasked.
+        rest = "`sudo xenable apply` goes on from here, `sudo xenable revert` puts everything back"
+        raise XenableError(
+            f"{e.message}; the steps before it stay done",
+            hint="; ".join(filter(None, (e.hint, rest))),
+            status=e.status,
+        ) from e
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -468,7 +468,7 @@ def test_an_archive_that_does_not_deliver(gone: bool) -> None:
         error = refused(lambda: STEP.do(HOST, saved, tell))
         assert "helper" in error.message and "127.0.0.1" not in error.message
         assert ("sudo apt update" in error.hint) is gone
-        assert "nothing was changed" in error.hint
+        assert "no package was changed" in error.hint
         assert status("tool") == status("helper") == ""
 
     inside(work)
@@ -481,7 +481,7 @@ def test_a_full_disk_is_seen_before_anything_changes() -> None:
         publish()
         saved = STEP.save(HOST)
         error = refused(lambda: STEP.do(HOST, saved, tell))
-        assert "MiB" in error.message and "nothing was changed" in error.hint
+        assert "MiB" in error.message and "no package was changed" in error.hint
         assert status("tool") == status("helper") == ""
 
     inside(work)

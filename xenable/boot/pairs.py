@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which hypervisors and kernels in /boot make a pair that boots: by what is in them, not by their names.
 
-Every file is looked at once, and only its head; nothing is run.
+Every file is looked at once, a kernel only at its head; nothing is run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
-from xenable.host import Host
+from xenable.host import Host, StrPath
 
 BOOT = "/boot"
 
@@ -23,6 +23,9 @@ _MULTIBOOT2_REACH = 32768
 
 HEAD = 2 * _MULTIBOOT2_REACH
 """Bytes of a file that say what it is."""
+
+_LARGEST_XEN = 64 << 20
+"""Bytes, packed or not; of all the hypervisors so far none has a tenth of it."""
 
 XEN_ONLY = "vmlinux-"
 """How the name of a kernel begins that is for Xen alone: GRUB's 10_linux looks at no such file on a PC."""
@@ -142,18 +145,26 @@ def hypervisors(host: Host, names: Sequence[str]) -> tuple[Hypervisor, ...]:
         # A link is another name of a file that is looked at under its own.
         if not name.startswith("xen") or _NO_XEN.match(name) or host.link_target(path) or host.is_dir(path):
             continue
-        if is_multiboot2(_head(host, path, HEAD)):
+        # GRUB starts what it could read of one that ends too early, and nothing watches that.
+        if is_multiboot2(_unpacked(_head(host, path, _LARGEST_XEN))):
             found.append(Hypervisor(path=path, version=re.sub(r"^xen-?|\.gz$", "", name) or "unknown"))
     return tuple(found)
 
 
+def _unpacked(data: bytes) -> bytes:
+    """What is in a file that may be gzipped; empty when it is damaged, or does not end where it should."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        found = stream.decompress(data, _LARGEST_XEN)
+    except zlib.error:
+        return b""
+    return found if stream.eof else b""
+
+
 def is_multiboot2(head: bytes) -> bool:
-    """Whether a file that begins so, gzipped or not, has a Multiboot2 header and is no EFI program."""
-    if head.startswith(b"\x1f\x8b"):
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(head, _MULTIBOOT2_REACH)
-        except zlib.error:
-            return False
+    """Whether a file that begins so has a Multiboot2 header and is no EFI program."""
     if head.startswith(b"MZ"):
         return False
     magic = struct.pack("<I", _MULTIBOOT2)
@@ -188,30 +199,47 @@ def dom0_kernels(host: Host, names: Sequence[str]) -> tuple[Dom0Kernel, ...]:
             Dom0Kernel(
                 path=f"{BOOT}/{name}",
                 version=version,
-                compression=kernel_compression(_head(host, f"{BOOT}/{name}", HEAD)),
+                compression=image_compression(host, f"{BOOT}/{name}"),
                 initrd=initrd and f"{BOOT}/{initrd}",
             )
         )
     return tuple(found)
 
 
-def kernel_compression(head: bytes) -> str:
-    """How the kernel in this image is packed; empty when that is not known.
+def image_compression(host: Host, path: StrPath) -> str:
+    """How the kernel in a file is packed; empty when that is not known, or the file ends too early."""
+    head = _head(host, path, HEAD)
+    payload = _payload(head)
+    if payload is not None and sum(payload) > host.path(path).stat().st_size:
+        return ""
+    return kernel_compression(head)
 
-    The place of the packed kernel is in the setup header (Linux, Documentation/arch/x86/boot.rst).
-    """
+
+def kernel_compression(head: bytes) -> str:
+    """How the kernel in an image that begins so is packed; empty when that is not known."""
     if head.startswith(b"\x7fELF"):
         return "none"
+    payload = _payload(head)
+    if payload is None:
+        return ""
+    return next((kind for magic, kind in _PAYLOADS if head.startswith(magic, payload[0])), "")
+
+
+def _payload(head: bytes) -> tuple[int, int] | None:
+    """Where the packed kernel begins in an image, and its length, in bytes.
+
+    They are in the setup header (Linux, Documentation/arch/x86/boot.rst).
+    """
     if len(head) < 0x250 or head[0x202:0x206] != b"HdrS":
-        return ""
+        return None
     if struct.unpack_from("<H", head, 0x206)[0] < 0x208:
-        return ""
+        return None
     sectors = head[0x1F1] or 4
-    payload = (sectors + 1) * 512 + int(struct.unpack_from("<I", head, 0x248)[0])
-    return next((kind for magic, kind in _PAYLOADS if head.startswith(magic, payload)), "")
+    offset, length = struct.unpack_from("<II", head, 0x248)
+    return (sectors + 1) * 512 + int(offset), int(length)
 
 
-def _head(host: Host, path: str, size: int) -> bytes:
+def _head(host: Host, path: StrPath, size: int) -> bytes:
     try:
         with host.path(path).open("rb") as f:
             return f.read(size)

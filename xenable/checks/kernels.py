@@ -38,7 +38,7 @@ COMPRESSION_UNKNOWN = Rule(
     severity=Severity.BLOCKER,
     title="It is not known how the kernel is compressed",
     why="Xen may not be able to unpack it, so it is not put into the menu.",
-    remedy="Install the distribution's own kernel.",
+    remedy="Install the distribution's own kernel; anew where it is here: `apt-get install --reinstall`.",
 )
 OTHER_KERNEL = Rule(
     id="kernel/other-than-running",
@@ -194,7 +194,8 @@ def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
     sure = [k for k in usable if readable(k, series) is Answer.YES]
     if not sure:
         yield COMPRESSION_UNKNOWN.found(
-            f"{words([k.image for k in usable])} {are(usable)} compressed in a way that was not recognised."
+            f"{words([k.image for k in usable])} {are(usable)} compressed in a way that was not recognised, "
+            "or cut short."
         )
     running = next((k.version for k in facts.kernels if k.running), "")
     if running and not any(k.running for k in usable):

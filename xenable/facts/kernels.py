@@ -7,9 +7,9 @@ import re
 from pathlib import PurePosixPath
 
 from xenable.boot.deadman import MODULES, watchdog_files
-from xenable.boot.pairs import HEAD, INITRDS, XEN_ONLY, kernel_compression
+from xenable.boot.pairs import INITRDS, XEN_ONLY, image_compression
 from xenable.facts.dpkg import owner
-from xenable.facts.files import content, line, part
+from xenable.facts.files import content, line
 from xenable.facts.initrd import unpacked_bytes
 from xenable.host import Host
 from xenable.machine import Answer, Kernel
@@ -36,11 +36,6 @@ def probe_kernels(host: Host) -> tuple[Kernel, ...]:
         if name.startswith(("vmlinuz-", XEN_ONLY)) and not name.endswith(NO_IMAGE)
     ]
     return tuple(_kernel(host, f"{BOOT}/{name}", running) for name in names)
-
-
-def image_compression(host: Host, image: str) -> str:
-    """Compression of the kernel proper inside a bzImage; empty when unknown."""
-    return kernel_compression(part(host, image, HEAD))
 
 
 def parse_config(text: str) -> frozenset[str]:

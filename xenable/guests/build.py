@@ -260,7 +260,7 @@ def _make_image(host: Host, root: Path, image: Path, own: str, size: int) -> Non
 
 
 def _compression(host: Host, kernel: Path) -> str:
-    from xenable.facts.kernels import image_compression
+    from xenable.boot.pairs import image_compression
 
     return image_compression(host, str(kernel))
 

@@ -235,7 +235,7 @@ def _check_space(host: Host, cache: Cache) -> None:
         if free is not None and needed > free:
             raise XenableError(
                 f"cannot install packages: {path} has {free // MEBIBYTE} of {needed // MEBIBYTE + 1} MiB",
-                hint="free some space, then run the command again; nothing was changed",
+                hint="free some space, then run the command again; no package was changed",
             )
 
 

@@ -157,7 +157,7 @@ def half_done(host: Host) -> bool:
 
 
 def download(cache: apt.cache.Cache, progress: Progress) -> None:
-    """Fetch what is marked. Errors: XenableError naming the packages; nothing was changed then."""
+    """Fetch what is marked. Errors: XenableError naming the packages; no package was changed then."""
     fetcher = apt_pkg.Acquire(_Download(progress))
     try:
         cache.fetch_archives(fetcher=fetcher)
@@ -173,11 +173,11 @@ def download(cache: apt.cache.Cache, progress: Progress) -> None:
         if "404" in errors or "does not exist" in errors or "File not found" in errors:
             raise XenableError(
                 what + "the archive does not have them any more",
-                hint="run `sudo apt update`, then run the command again; nothing was changed",
+                hint="run `sudo apt update`, then run the command again; no package was changed",
             ) from e
         raise XenableError(
             what + "the archive can't be reached, or sends something else than it promised",
-            hint="look at the network and at apt's sources, then run the command again; nothing was changed",
+            hint="look at the network and at apt's sources, then run it again; no package was changed",
         ) from e
 
 

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tree import make_tree
+from xenable.boot.pairs import image_compression
 from xenable.facts.boot_loader import parse_load_option, probe_boot_loader
 from xenable.facts.firmware import EFIVARS, GLOBAL, LOADER, probe_firmware
 from xenable.facts.initrd import RATIO, unpacked_bytes
-from xenable.facts.kernels import flavour, image_compression, probe_kernels
+from xenable.facts.kernels import flavour, probe_kernels
 from xenable.facts.storage import probe_storage
 from xenable.host import Host
 from xenable.machine import Answer, FirmwareKind, LoaderKind

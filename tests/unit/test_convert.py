@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A whole apply that fails: put back where it began, kept where it goes on, and each time said so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.factory import make_config
+from xenable import convert, engine, journal
+from xenable.errors import Exit, XenableError
+from xenable.host import Host
+from xenable.steps.files import WriteFile
+
+TERMS = journal.Terms()
+GOOD = WriteFile(path="/etc/one", content="one\n")
+BAD = WriteFile(path="/etc/two/below-a-file", content="")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/two").write_text("theirs\n")
+    return Host(tmp_path)
+
+
+def test_a_step_that_fails_puts_back_those_before_it(host: Host) -> None:
+    with pytest.raises(XenableError, match=r"cannot write .*; everything was put back$") as caught:
+        convert.start(host, (GOOD, BAD), TERMS)
+    assert caught.value.status is Exit.PUT_BACK
+    assert host.names("/etc") == ("two",) and not convert.begun(host)
+
+
+def test_what_cannot_be_put_back_is_named(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_undo(*_: object) -> None:
+        raise XenableError("cannot undo everything: write /etc/one", status=Exit.NOT_PUT_BACK)
+
+    monkeypatch.setattr(engine, "revert", no_undo)
+    with pytest.raises(XenableError, match=r"cannot write .*; then: cannot undo everything") as caught:
+        convert.start(host, (GOOD, BAD), TERMS)
+    assert caught.value.status is Exit.NOT_PUT_BACK
+    assert convert.begun(host)
+
+
+def test_a_mistake_of_ours_is_put_back_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object) -> None:
+        host.write("/etc/one", b"half\n")
+        raise ValueError("never thought of")
+
+    monkeypatch.setattr(engine, "apply", mistaken)
+    with pytest.raises(
+        XenableError, match="ValueError: never thought of; everything was put back"
+    ) as caught:
+        convert.start(host, (GOOD,), TERMS)
+    assert caught.value.status is Exit.PUT_BACK and isinstance(caught.value.__cause__, XenableError)
+
+
+def test_an_apply_that_goes_on_and_fails_says_what_stays(host: Host) -> None:
+    engine.plan_into_journal(host, (GOOD, BAD), TERMS)
+    with pytest.raises(XenableError, match=r"cannot write .*; the steps before it stay done") as caught:
+        convert.resume(host, make_config())
+    assert caught.value.status is Exit.FAILED
+    assert "goes on from here" in caught.value.hint and "xenable revert" in caught.value.hint
+    assert host.exists("/etc/one")
+    # And it is so.
+    convert.revert(host)
+    assert host.names("/etc") == ("two",) and not convert.begun(host)
