@@ -32,7 +32,7 @@ def run(lab: Lab) -> tuple[Figure, ...]:
         with step("it goes back: a conversion keeps the kernel that it began with"):
             xenable(vm, "revert --yes")
             reboot(vm)
-        ours = measured(vm, "--kernel xen", "vmlinux")
+        ours = measured(vm, "--kernel xen", "linux")
     goals = {"seconds from Xen to dom0's init": 1 / 1.5, "size of kernel, modules, initrd": 0.25}
     return tuple(
         Figure(name, theirs[name], ours[name], goals.get(name), unit=unit)

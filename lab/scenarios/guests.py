@@ -48,8 +48,8 @@ vif = ["mac=00:16:3e:01:02:03,ip=172.20.216.2,script=vif-xenable"]
 """
 """A guest of somebody else, in a file that only xl was told of."""
 
-CUT_OFF = ((2, "KILL"), (5, "KILL"), (9, "KILL"), (4, "INT"), (8, "INT"))
-"""After so many seconds a creation, which takes about ten, gets that signal, and all that it started too."""
+CUT_OFF = ((0.2, "KILL"), (0.35, "INT"), (0.5, "KILL"), (0.65, "INT"), (0.8, "KILL"))
+"""After that part of the time that a creation takes, it gets that signal, and all that it started too."""
 
 
 def run(lab: Lab) -> None:
@@ -145,18 +145,26 @@ def answers(vm: VM, name: str, kind: str) -> None:
 
 def cut_off(vm: VM, left: dict[str, str]) -> None:
     """Creations that are killed, interrupted, or refused: nothing may be there of them afterwards."""
+    took = create(vm, "cut", "--type pv")
+    xenable(vm, "guest remove --yes --force cut")
+    nothing_left(vm, left)
     command = f"xenable guest create cut --type pv --memory 256M --ssh-key {KEY}.pub"
-    for seconds, signal in CUT_OFF:
-        result = vm.ssh(f"timeout -s {signal} {seconds} {command}", check=False, timeout=600)
-        must(result.code != 0, f"it was cut off after {seconds} s: {result}")
-        if signal == "INT":
-            said = " ".join(result.stderr.split())
-            must(re.search("nothing was left behind|everything was taken back", said), said)
-        # Who comes next takes back what the dead one left; what was past its commit point is a whole guest.
-        if "cut" in guests(vm):
-            say(f"{signal} after {seconds} s: it was made")
+    made = 0
+    for part, signal in CUT_OFF:
+        result = vm.ssh(f"timeout -s {signal} {part * took:.1f} {command}", check=False, timeout=600)
+        must(result.code != 0, f"it was cut off: {result}")
+        said = " ".join(result.stderr.split())
+        # Who comes next takes back what a dead one left; what was past its commit point is a whole guest.
+        there = "cut" in guests(vm)
+        say(f"{signal} after {part * took:.1f} s: {'it was made' if there else 'nothing is there'}")
+        if signal == "INT" and not there:
+            # Before it has begun there is nothing to take back, and nothing to say of that.
+            must(re.search("nothing was left behind|everything was taken back|interrupted", said), said)
+        if there:
+            made += 1
             xenable(vm, "guest remove --yes --force cut")
         nothing_left(vm, left)
+    must(made < len(CUT_OFF), "some were cut off before their commit point")
     result = vm.ssh(f"{command} --memory 64G", check=False, timeout=600)
     must(result.code != 0 and "65536 MiB" in result.stderr, f"it is refused with the figures: {result}")
     nothing_left(vm, left)

@@ -14,9 +14,9 @@ from lab.vm import VM
 
 OWN_ENTRY = """#!/bin/sh
 set -e
-image=$(find /boot -name 'vmlinux-*-xen-*' | sort -V | tail -n 1)
+image=$(find /boot -name 'linux-*-xen-*' | sort -V | tail -n 1)
 [ -n "$image" ] || exit 0
-release=${image#/boot/vmlinux-}
+release=${image#/boot/linux-}
 disk=$(findmnt -no UUID /)
 cat <<END
 menuentry 'Linux $release' --id xen-kernel {
@@ -57,9 +57,9 @@ def run(lab: Lab) -> None:
             xenable(vm, "apply --yes --kernel xen")
             must(status(vm)["state"] == "armed", "the state is armed")
             now = vm.ssh("cat /boot/grub/grub.cfg").stdout
-            names = vm.ssh("ls /boot/vmlinux-*").stdout.split()
+            names = vm.ssh("ls /boot/linux-*").stdout.split()
             must(len(names) == 1, f"one such kernel is there: {names}")
-            release = names[0].removeprefix("/boot/vmlinux-")
+            release = names[0].removeprefix("/boot/linux-")
             natives = [line for line in native_lines(now) if release in line]
             must(not natives, f"no native entry boots {release}: {natives}")
             others = vm.ssh("ls /boot/vmlinuz-* | grep -v cloud", check=False).stdout
@@ -70,16 +70,22 @@ def run(lab: Lab) -> None:
             is_dom0(vm)
             must(kernel(vm) == release and release.endswith("-xen-lean"), f"{release} runs: {kernel(vm)}")
             say(xenable(vm, "kernel list"))
+        with step("update-initramfs renews the native system's initrd, and that one's after it"):
+            initrds = f"stat -c %Y /boot/initrd.img-{own} /boot/initrd.img-{release}"
+            old = vm.ssh(initrds).stdout.split()
+            vm.ssh("update-initramfs -u", timeout=1800)
+            new = vm.ssh(initrds).stdout.split()
+            must(all(int(a) > int(b) for a, b in zip(new, old, strict=True)), f"{old} became {new}")
         with step("a guest gets the same kernel by apt, and boots it"):
             make_key(vm)
             baseimage.give(vm)
             # The loader of PV guests can't unpack the image's own kernel: dom0's copy of it would be booted,
             # whatever is installed in the guest.
             create(vm, "web1", "--type pvh")
-            old = wait_guest(vm, "web1")
+            boot = wait_guest(vm, "web1")
             same_kernel(vm, "web1", release)
             xenable(vm, "guest reboot web1")
-            wait_guest(vm, "web1", old)
+            wait_guest(vm, "web1", boot)
             must(in_guest(vm, "web1", "uname -r").strip() == release, f"{release} runs in the guest")
             in_guest(vm, "web1", "ping -c 2 -W 5 dom0")
             vm.ssh("ping -c 2 -W 5 web1")
@@ -122,7 +128,7 @@ def same_kernel(vm: VM, guest: str, release: str) -> None:
     install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q /var/tmp/xen-image.deb"
     in_guest(vm, guest, install, timeout=3600)
     menu = in_guest(vm, guest, "cat /boot/grub/grub.cfg")
-    must(f"linux /boot/vmlinux-{release} " in menu, f"the package's own hooks made its entry: {menu}")
+    must(f"linux /boot/linux-{release} " in menu, f"the package's own hooks made its entry: {menu}")
 
 
 def native_lines(menu: str) -> list[str]:

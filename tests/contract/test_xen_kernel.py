@@ -37,22 +37,30 @@ def test_the_native_menu_never_offers_it() -> None:
         boot_menu()
         before = Path("/boot/grub/grub.cfg").read_text()
         # Newer than every kernel of the distribution.
-        for name in ("vmlinux", "initrd.img"):
+        for name in ("linux", "initrd.img"):
             Path(f"/boot/{name}-99.9-1-xen-lean").write_bytes(b"content")
         Path("/boot/config-99.9-1-xen-lean").write_text("CONFIG_XEN_DOM0=y\n")
         command("update-grub")
         assert Path("/boot/grub/grub.cfg").read_text() == before
-        # The same file by another name would be the default.
-        Path("/boot/vmlinux-99.9-1-xen-lean").rename("/boot/vmlinuz-99.9-1-xen-lean")
+        # With a hypervisor, and without Xenable: GRUB's own script for Xen would make it the default.
+        Path("/boot/xen-4.20-amd64.gz").write_bytes(b"content")
         command("update-grub")
-        assert "99.9-1-xen-lean" in Path("/boot/grub/grub.cfg").read_text()
+        assert "99.9-1-xen-lean" not in Path("/boot/grub/grub.cfg").read_text()
+        # The same file by other names is in the menu.
+        for stem, script in (("vmlinux", "20_linux_xen"), ("vmlinuz", "10_linux")):
+            image = Path("/boot/linux-99.9-1-xen-lean").rename(f"/boot/{stem}-99.9-1-xen-lean")
+            command("update-grub")
+            menu = Path("/boot/grub/grub.cfg").read_text()
+            section = menu.partition(f"### BEGIN /etc/grub.d/{script}")[2].partition("### END")[0]
+            assert "99.9-1-xen-lean" in section
+            image.rename("/boot/linux-99.9-1-xen-lean")
 
     inside(work)
 
 
 def xen_image(version: str) -> None:
     """Packages like those of a build, into the archive of the sandbox."""
-    build(f"xen-image-{version}-xen-lean", version, files={f"/boot/vmlinux-{version}-xen-lean": "kernel"})
+    build(f"xen-image-{version}-xen-lean", version, files={f"/boot/linux-{version}-xen-lean": "kernel"})
     build("xen-image-lean", version, Depends=f"xen-image-{version}-xen-lean")
 
 
@@ -174,7 +182,7 @@ def test_what_brings_a_kernel_for_xen_alone_and_takes_it_away() -> None:
         step.do(HOST, saved, tell)
         assert status(f"xen-image-{RELEASE}") == "installed"
         step.undo(HOST, saved, tell)
-        assert status(f"xen-image-{RELEASE}") == "" and not Path(f"/boot/vmlinux-{RELEASE}").exists()
+        assert status(f"xen-image-{RELEASE}") == "" and not Path(f"/boot/linux-{RELEASE}").exists()
 
     inside(work)
 

@@ -161,7 +161,7 @@ def test_packages_and_names(built: Built, tmp_path: Path) -> None:
     assert sorted(path.name for path in (root / "boot").iterdir()) == [
         f"System.map-{release}",
         f"config-{release}",
-        f"vmlinux-{release}",
+        f"linux-{release}",
     ]
     assert "\nCONFIG_XEN_DOM0=y\n" in (root / f"boot/config-{release}").read_text()
     assert not (root / "lib").exists(), "behind the link /lib"
@@ -273,7 +273,7 @@ def test_it_boots_as_dom0(built: Built, tmp_path: Path) -> None:
     release = built.said["release"]
     command_line = "console=com1 com1=115200,8n1 dom0_mem=256M"
     (tmp_path / "xen").write_bytes(hypervisor(tmp_path))
-    shutil.copy(root / f"boot/vmlinux-{release}", tmp_path / "kernel")
+    shutil.copy(root / f"boot/linux-{release}", tmp_path / "kernel")
     modules = root / "usr/lib/modules" / release
     own = own_module(root, release, tmp_path / "own")
     initrd(tmp_path, [own, *(next(modules.rglob(f"{name}.ko")) for name in ("xen-privcmd", "xenfs"))])
@@ -349,7 +349,7 @@ def test_hooks_run_as_for_a_kernel_of_the_distribution(built: Built) -> None:
             hook = folder / "record"
             hook.write_text(f'#!/bin/sh\necho "{kind} $1 $2 $INITRD $DEB_MAINT_PARAMS" >>/srv/hooks\n')
             hook.chmod(0o755)
-        common = f"{release} /boot/vmlinux-{release} Yes"
+        common = f"{release} /boot/linux-{release} Yes"
         command(f"dpkg --force-depends -i {debs[f'xen-image-{release}']}")
         assert ran() == [f"preinst {common} install", f"postinst {common} configure "]
         assert Path(f"/lib/modules/{release}/modules.dep").exists()

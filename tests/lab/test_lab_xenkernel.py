@@ -89,7 +89,7 @@ def test_the_entry_of_a_guest(tmp_path: Path) -> None:
 
     assert entry() == ""
     for version in ("6.12.9-2-xen-lean", "6.12.9-10-xen-lean", "6.1.0-9-amd64"):
-        (boot / f"vmlinux-{version}").touch()
+        (boot / f"linux-{version}").touch()
     subprocess.run(["grub-script-check"], input=entry(), check=True, text=True)
-    assert f"linux {boot}/vmlinux-6.12.9-10-xen-lean root=UUID=6b2f2c5e ro console=hvc0\n" in entry()
+    assert f"linux {boot}/linux-6.12.9-10-xen-lean root=UUID=6b2f2c5e ro console=hvc0\n" in entry()
     assert f"initrd {boot}/initrd.img-6.12.9-10-xen-lean\n" in entry()

@@ -27,8 +27,8 @@ HEAD = 2 * _MULTIBOOT2_REACH
 _LARGEST_XEN = 64 << 20
 """Bytes, packed or not; of all the hypervisors so far none has a tenth of it."""
 
-XEN_ONLY = "vmlinux-"
-"""How the name of a kernel begins that is for Xen alone: GRUB's 10_linux looks at no such file on a PC."""
+XEN_ONLY = "linux-"
+"""How the name of a kernel begins that is for Xen alone: GRUB's own scripts look at no such file."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 _GARBAGE = re.compile(r"\.(dpkg-.*|rpmsave|rpmnew|sig|efi|config|map|tmp|bak)$|~$")
@@ -183,7 +183,7 @@ def dom0_kernels(host: Host, names: Sequence[str]) -> tuple[Dom0Kernel, ...]:
     here = frozenset(names)
     found = []
     for name in names:
-        match = re.fullmatch(r"(?:vmlinu[xz]|kernel)-(.+)", name)
+        match = re.fullmatch(r"(?:vmlinu[xz]|kernel|linux)-(.+)", name)
         if not match or host.link_target(f"{BOOT}/{name}"):
             continue
         version = match[1]

@@ -56,7 +56,7 @@ def flavour(version: str) -> str:
 
 def _kernel(host: Host, image: str, running: str) -> Kernel:
     name = PurePosixPath(image).name
-    version = name.removeprefix("vmlinuz-").removeprefix(XEN_ONLY)
+    version = name.partition("-")[2]
     options = read_options(host, version)
     initrd = next((p for form in INITRDS if host.exists(p := f"{BOOT}/{form.format(version)}")), "")
     size = unpacked_bytes(host, initrd) if initrd else None

@@ -19,7 +19,7 @@ GUEST_OPTIONS = frozenset(
 )
 """Beside CONFIG_XEN_PV or CONFIG_XEN_PVH: console, disk and network of a guest."""
 
-_IMAGE = re.compile(r"(vmlinu[xz]|kernel)-([A-Za-z0-9][A-Za-z0-9.+~_-]*)")
+_IMAGE = re.compile(r"(vmlinu[xz]|kernel|linux)-([A-Za-z0-9][A-Za-z0-9.+~_-]*)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,13 +84,18 @@ def source_list(files: Mapping[str, str], own: Collection[tuple[str, str]], comp
     `files` are apt's by name; `own` the pairs of address and suite that are of the distribution itself. Each
     once; nobody else's, for who has only packages has no list of sources. Empty when nothing is left.
     """
-    wanted = {(uri.rstrip("/"), suite) for uri, suite in own}
+    wanted = {(_plain(uri), suite) for uri, suite in own}
     found: dict[tuple[str, str], Entry] = {}
     for entry in _entries(files):
-        key = (entry.uri.rstrip("/"), entry.suite)
+        key = (_plain(entry.uri), entry.suite)
         if key in wanted and component in entry.components:
             found.setdefault(key, Entry(**{**vars(entry), "components": (component,)}))
     return "\n".join(entry.stanza() for entry in found.values())
+
+
+def _plain(uri: str) -> str:
+    """An address in one form: apt itself says mirror+file:/etc/x/ of the mirror+file:///etc/x of a file."""
+    return re.sub(":/+", ":/", uri, count=1).rstrip("/")
 
 
 def _entries(files: Mapping[str, str]) -> Iterable[Entry]:

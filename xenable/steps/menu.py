@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from xenable.boot.pairs import XEN_ONLY
 from xenable.boot.slots import slot_folder
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
@@ -25,7 +26,7 @@ GENERATORS = Path("/etc/grub.d")
 XEN_GENERATORS = ("/etc/grub.d/90_xenable", "/etc/grub.d/20_linux_xen")
 """Ours, and GRUB's own that we switch off: all but their sections is the native part of the menu."""
 
-KERNELS = ("vmlinu", "kernel-", "xen")
+KERNELS = ("vmlinu", "kernel-", XEN_ONLY, "xen")
 INITRDS = ("initrd", "initramfs")
 """Beginnings of the names of files in /boot that a menu may name."""
 

@@ -85,7 +85,7 @@ def test_initrd_and_old_kernels(tmp_path: Path) -> None:
     host = make_boot(tmp_path, ("4.20",), ("6.12.1",))
     boot = tmp_path / "boot"
     (boot / "vmlinuz-6.12.1.old").write_bytes(bzimage("gzip"))
-    (boot / "vmlinux-6.18-xen0").write_bytes(b"\x7fELF")
+    (boot / "linux-6.18-xen0").write_bytes(b"\x7fELF")
     (boot / "config-6.18-xen0").write_text("CONFIG_XEN_DOM0=y")
     found = {pair.kernel.version: pair.kernel for pair in usable_pairs(host)}
     assert found["6.12.1.old"].initrd == found["6.12.1"].initrd == "/boot/initrd.img-6.12.1"
@@ -96,7 +96,7 @@ def test_initrd_and_old_kernels(tmp_path: Path) -> None:
 def test_kernels_for_xen_alone_come_first_or_last(tmp_path: Path, first: bool) -> None:
     host = make_boot(tmp_path, ("4.17", "4.20"), ("6.1.9-amd64", "6.12.1-amd64"))
     for version in ("6.1.170-1-xen-lean", "6.1.187-2-xen-lean"):
-        (tmp_path / f"boot/vmlinux-{version}").write_bytes(bzimage("gzip"))
+        (tmp_path / f"boot/linux-{version}").write_bytes(bzimage("gzip"))
         (tmp_path / f"boot/config-{version}").write_text("CONFIG_XEN_DOM0=y\n")
         (tmp_path / f"boot/initrd.img-{version}").write_bytes(b"initrd")
     ours = ["6.1.187-2-xen-lean", "6.1.170-1-xen-lean"]

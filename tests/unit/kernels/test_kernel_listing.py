@@ -34,7 +34,7 @@ def host(tmp_path: Path) -> Host:
     files = {
         "/boot/vmlinuz-6.12.9-cloud-amd64": "",
         "/boot/config-6.12.9-cloud-amd64": GUEST,
-        "/boot/vmlinux-6.12.9-1-xen-lean": "",
+        "/boot/linux-6.12.9-1-xen-lean": "",
         "/boot/config-6.12.9-1-xen-lean": DOM0,
         "/boot/vmlinuz-6.1.0-own": "",
         "/boot/vmlinuz-6.1.0-own.old": "",
@@ -44,7 +44,7 @@ def host(tmp_path: Path) -> Host:
         "/proc/sys/kernel/osrelease": "6.12.9-cloud-amd64\n",
         "/var/lib/dpkg/status": STATUS,
         "/var/lib/dpkg/info/linux-image-6.12.9-cloud-amd64.list": "/boot/vmlinuz-6.12.9-cloud-amd64\n",
-        "/var/lib/dpkg/info/xen-image-6.12.9-1-xen-lean.list": "/boot/vmlinux-6.12.9-1-xen-lean\n",
+        "/var/lib/dpkg/info/xen-image-6.12.9-1-xen-lean.list": "/boot/linux-6.12.9-1-xen-lean\n",
     }
     for path, text in files.items():
         target = tmp_path / path.lstrip("/")

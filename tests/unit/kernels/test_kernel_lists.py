@@ -112,6 +112,22 @@ def test_only_the_distribution_s_own_become_sources_of_sources_each_once() -> No
     assert source_list(files, []) == ""
 
 
+@pytest.mark.parametrize(
+    ("uri", "apts"),
+    [
+        # What Debian's cloud images have, and how apt prints it.
+        ("mirror+file:///etc/apt/mirrors/debian.list", "mirror+file:/etc/apt/mirrors/debian.list/"),
+        ("file:///srv/debian", "file:/srv/debian/"),
+        (f"{MIRROR}/", MIRROR),
+    ],
+)
+def test_an_address_is_known_however_it_is_written(uri: str, apts: str) -> None:
+    files = {"debian.sources": f"Types: deb deb-src\nURIs: {uri}\nSuites: trixie\nComponents: main\n"}
+    text = source_list(files, [(apts, "trixie")])
+    assert f"URIs: {uri}\n" in text
+    assert source_list(files, [(apts.replace("debian", "other"), "trixie")]) == ""
+
+
 def test_versions_of_a_source_package() -> None:
     newest, older = source_versions(SHOWSRC, "linux")
     assert (newest.version, newest.archive, newest.sha256) == (

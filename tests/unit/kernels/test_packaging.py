@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from dataclasses import replace
@@ -83,6 +84,36 @@ def test_scripts(tmp_path: Path) -> None:
         subprocess.run(["shellcheck", tmp_path / name], check=True)
 
 
+class Machine:
+    """Folders and programs that stand in for those of a machine on which the scripts of a package run."""
+
+    PLACES = ("etc/apt/apt.conf.d", "etc/initramfs/post-update.d", "boot", "lib/modules")
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for place in (*self.PLACES, "bin"):
+            (root / place).mkdir(parents=True)
+        for name in ("depmod", "run-parts"):
+            self.program(name, ":")
+        self.image = root / "boot/linux-6.12.9-2-xen-lean"
+        self.image.touch()
+
+    def program(self, name: str, text: str) -> None:
+        path = self.root / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def run(self, text: str, *words: str) -> None:
+        env = {"PATH": f"{self.root / 'bin'}:/usr/bin:/bin"}
+        subprocess.run(["sh", "-c", text, "script", *words], check=True, env=env)
+
+    def script(self, name: str, action: str) -> None:
+        text = files()[f"xen-image-6.12.9-2-xen-lean.{name}"]
+        for place in self.PLACES:
+            text = text.replace(f"/{place}", str(self.root / place))
+        self.run(text, action)
+
+
 @pytest.mark.realtool
 @pytest.mark.parametrize(
     ("running", "kept"),
@@ -95,27 +126,10 @@ def test_scripts(tmp_path: Path) -> None:
     ],
 )
 def test_autoremove_leaves_the_kernel_that_runs(tmp_path: Path, running: str, kept: str) -> None:
-    folder, programs, boot = tmp_path / "apt.conf.d", tmp_path / "bin", tmp_path / "boot"
-    for place in (folder, programs, boot):
-        place.mkdir()
-    for name, text in (("uname", f"echo '{running}'"), ("depmod", ":"), ("run-parts", ":")):
-        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
-        (programs / name).chmod(0o755)
-    image = boot / "vmlinux-6.12.9-2-xen-lean"
-
-    def script(name: str, action: str) -> None:
-        text = files()[f"xen-image-6.12.9-2-xen-lean.{name}"]
-        for there, here in (
-            ("/etc/apt/apt.conf.d", folder),
-            ("/boot/", f"{boot}/"),
-            ("/lib/modules", tmp_path),
-        ):
-            text = text.replace(there, str(here))
-        env = {"PATH": f"{programs}:/usr/bin:/bin"}
-        subprocess.run(["sh", "-c", text, "script", action], check=True, env=env)
-
-    image.touch()
-    script("postinst", "configure")
+    machine = Machine(tmp_path)
+    machine.program("uname", f"echo '{running}'")
+    folder = tmp_path / "etc/apt/apt.conf.d"
+    machine.script("postinst", "configure")
     assert [path.name for path in folder.iterdir()] == (["92xen-image"] if kept else [])
     if kept:
         told = subprocess.run(
@@ -126,11 +140,43 @@ def test_autoremove_leaves_the_kernel_that_runs(tmp_path: Path, running: str, ke
         )
         assert f'"{kept}"' in told.stdout
     # It goes with the last of these kernels, and not before.
-    script("postrm", "remove")
+    machine.script("postrm", "remove")
     assert bool(list(folder.iterdir())) == bool(kept)
-    image.unlink()
-    script("postrm", "remove")
+    machine.image.unlink()
+    machine.script("postrm", "remove")
     assert not list(folder.iterdir())
+
+
+@pytest.mark.realtool
+def test_its_initrd_follows_that_of_the_native_system(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.program("uname", "echo 6.12.8-cloud-amd64")
+    renewed = tmp_path / "renewed"
+    machine.program("update-initramfs", f"echo $* >>{renewed}")
+    machine.program(
+        "linux-version", '[ $1 = sort ] && exec sort -V; printf "%s\n" 6.12.8-amd64 6.12.7-cloud-amd64'
+    )
+    machine.script("postinst", "configure")
+    (hook,) = (tmp_path / "etc/initramfs/post-update.d").iterdir()
+    # run-parts takes no other names, and nothing that is not executable.
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", hook.name) and os.access(hook, os.X_OK)
+    subprocess.run(["shellcheck", hook], check=True)
+    for version in ("6.12.9-1-xen-lean", "6.12.9-2-xen-lean", "6.12.9-3-xen-generic", "6.12.9-10-xen-lean"):
+        (tmp_path / f"boot/linux-{version}").touch()
+        (tmp_path / f"boot/initrd.img-{version}").touch()
+    # Not by an older kernel's, nor by its own: that would go on for ever.
+    for version in ("6.12.7-cloud-amd64", "6.12.9-10-xen-lean"):
+        machine.run(hook.read_text(), version, f"/boot/initrd.img-{version}")
+    assert not renewed.exists()
+    machine.run(hook.read_text(), "6.12.8-amd64", "/boot/initrd.img-6.12.8-amd64")
+    assert renewed.read_text() == "-u -k 6.12.9-3-xen-generic\n-u -k 6.12.9-10-xen-lean\n"
+    renewed.unlink()
+    for path in (tmp_path / "boot").glob("*-xen-*"):
+        path.unlink()
+    machine.run(hook.read_text(), "6.12.8-amd64", "/boot/initrd.img-6.12.8-amd64")
+    assert not renewed.exists()
+    machine.script("postrm", "remove")
+    assert not hook.exists()
 
 
 # --------------------------------------------------------------------------------------------------- numbers

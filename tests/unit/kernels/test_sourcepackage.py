@@ -27,7 +27,7 @@ def make_one(archive: Archive, place: Path, mode: int = 0o755) -> tuple[str, ...
     """A source package in a folder, beside a tree in which a kernel was built."""
     files = debian_files(templates(), NAMING, flavour("lean"), archive, (PATCH,))
     files |= {"linux.config": "CONFIG_A=y\n", "fragments/0-lean.config": "CONFIG_A=y\n"}
-    built = {"files": "x", "xen-image-6.1.9-2-xen-lean/boot/vmlinux": "x", "x.substvars": "x"}
+    built = {"files": "x", "xen-image-6.1.9-2-xen-lean/boot/linux": "x", "x.substvars": "x"}
     for name, text in {**files, **built}.items():
         (place / "tree/debian" / name).parent.mkdir(parents=True, exist_ok=True)
         (place / "tree/debian" / name).write_text(text)

@@ -38,7 +38,7 @@ WITH_LEAN = {"xen_kernel": LEAN, "new": (XEN, LEAN)}
 XEN_KERNEL = replace(
     KERNEL,
     version="6.12.107-1-xen-lean",
-    image="/boot/vmlinux-6.12.107-1-xen-lean",
+    image="/boot/linux-6.12.107-1-xen-lean",
     package="xen-image-6.12.107-1-xen-lean",
     flavour="xen-lean",
     compression="gzip",
