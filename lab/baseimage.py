@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.cache import cache_dir, locked
 from lab.host import CHECKOUT, run
-from lab.qemu import OTHER_SLOT, file_drive
+from lab.qemu import IMAGES_SLOT, file_drive
 from lab.recipe import Release
 from lab.story import step
 from lab.vm import VM
@@ -21,7 +21,7 @@ def drive(release: Release) -> tuple[str, ...]:
 
     It is made first if need be. Raises LabError when that fails.
     """
-    return file_drive(bundle(release), DISK, OTHER_SLOT)
+    return file_drive(bundle(release), DISK, IMAGES_SLOT)
 
 
 def bundle(release: Release) -> Path:

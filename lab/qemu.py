@@ -23,7 +23,7 @@ CPU = "qemu64,+svm,+npt,+nrip-save,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+l
 NIC_SLOT = "0x10"
 
 # Late ones: what other disks are called does not depend on these.
-OTHER_SLOT, DEBS_SLOT = "0x1d", "0x1e"
+CLOUD_SLOT, IMAGES_SLOT, DEBS_SLOT = "0x1c", "0x1d", "0x1e"
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from lab import baseimage
 from lab.converted import apt_install, xenable
 from lab.guestside import KEY, create, guests, in_guest, make_dom0, make_key, wait_guest
 from lab.host import run as run_here
 from lab.machines import Lab, machine
-from lab.qemu import OTHER_SLOT, file_drive
+from lab.qemu import CLOUD_SLOT, file_drive
 from lab.recipe import Kernel
 from lab.story import must, step
 
@@ -31,13 +32,15 @@ systemctl restart libvirtd
 """
 """All processors that libvirt knows have VME, QEMU's emulated one not: its Xen driver would not start."""
 
+VIRSH = "virsh -c xen:///system"
 CLOUD = "/var/tmp/lab/cloud.qcow2"
 
 
 def run(lab: Lab) -> None:
     """A cloud image becomes a guest that answers by its name and takes the key; libvirt starts it, too."""
     cloud = cloud_image(lab)
-    with machine(lab, "dom0", memory=MEMORY, extra=file_drive(cloud, "cloud", OTHER_SLOT)) as vm:
+    disks = (*file_drive(cloud, "cloud", CLOUD_SLOT), *baseimage.drive(lab.recipe.release))
+    with machine(lab, "dom0", memory=MEMORY, extra=disks) as vm:
         with step("a stock machine becomes a dom0"):
             make_dom0(lab, vm)
             make_key(vm)
@@ -55,15 +58,25 @@ def run(lab: Lab) -> None:
                 timeout=900,
             )
             must(refused.code == 1 and "--type pvh" in refused.stderr, f"{refused}")
-        with step("libvirt takes what is exported, and starts it"):
+        with step("a PV guest is made, and both are off"):
             xenable(vm, "guest stop cloud1", timeout=600)
+            baseimage.give(vm)
+            create(vm, "web1", "--type pv")
+            wait_guest(vm, "web1")
+            xenable(vm, "guest stop web1", timeout=600)
+        with step("libvirt takes what is exported, and starts it"):
             apt_install(vm, LIBVIRT)
             vm.ssh(KNOW_EMULATED)
-            vm.ssh("xenable guest export --libvirt cloud1 >/var/tmp/lab/cloud1.xml")
-            vm.ssh("virsh -c xen:///system define --validate /var/tmp/lab/cloud1.xml")
-            vm.ssh("virsh -c xen:///system start cloud1", timeout=600)
-            wait_guest(vm, "cloud1")
-            must(guests(vm)["cloud1"]["state"] != "stopped", f"xenable sees it: {guests(vm)['cloud1']}")
+            for name in ("web1", "cloud1"):
+                vm.ssh(f"xenable guest export --libvirt {name} >/var/tmp/lab/{name}.xml")
+                vm.ssh(f"{VIRSH} define --validate /var/tmp/lab/{name}.xml")
+                vm.ssh(f"{VIRSH} start {name}", timeout=900)
+                found = guests(vm)[name]
+                must((found["state"], found["problem"]) == ("running", ""), f"it runs, guarded: {found}")
+            vm.ssh(f"{VIRSH} destroy cloud1")
+        with step("the guest answers as before"):
+            wait_guest(vm, "web1")
+            in_guest(vm, "web1", "ping -c 2 -W 5 dom0")
         vm.power_cut()
 
 
