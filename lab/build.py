@@ -12,7 +12,7 @@ from lab.cache import cache_dir, locked, new_run_folder, ssh_key
 from lab.errors import LabError, ScenarioFailed
 from lab.host import run
 from lab.qemu import DirectBoot
-from lab.recipe import Firmware, Recipe
+from lab.recipe import Filesystem, Firmware, Recipe
 from lab.story import step
 from lab.vm import VM, vars_of
 
@@ -47,7 +47,7 @@ def build(wanted: Recipe, disk: Path, key: Path, public: str) -> None:
         with step("install the packages"):
             bootstrap(wanted, public, root_tar, run_folder / "mmdebstrap.log")
         with step("make the disk"):
-            make_disk(draft, root_tar, scratch, esp=uefi)
+            make_disk(draft, root_tar, scratch, wanted.filesystem, esp=uefi)
             if uefi:
                 shutil.copyfile(qemu.OVMF_VARS, vars_of(draft))
             direct = kernel_of(root_tar, scratch)
@@ -68,6 +68,7 @@ def bootstrap(wanted: Recipe, public: str, root_tar: Path, log: Path) -> None:
         **os.environ,
         "LAB_PUBLIC_KEY": public,
         "LAB_ROOT_UUID": recipe.ROOT_UUID,
+        "LAB_ROOT_TYPE": wanted.filesystem.value,
         "LAB_ESP_UUID": recipe.ESP_UUID if wanted.firmware is Firmware.UEFI else "",
         "LAB_INTERFACES": " ".join(recipe.INTERFACES),
     }
@@ -87,7 +88,7 @@ def bootstrap(wanted: Recipe, public: str, root_tar: Path, log: Path) -> None:
     )
 
 
-def make_disk(disk: Path, root_tar: Path, scratch: Path, *, esp: bool) -> None:
+def make_disk(disk: Path, root_tar: Path, scratch: Path, filesystem: Filesystem, *, esp: bool) -> None:
     """A partitioned disk image with the root file system from a tar and, if wanted, an empty ESP."""
     with disk.open("wb") as stream:
         stream.truncate(recipe.DISK_BYTES)
@@ -109,13 +110,30 @@ def make_disk(disk: Path, root_tar: Path, scratch: Path, *, esp: bool) -> None:
     unpack = ["tar", "-xpf", os.fspath(root_tar), "-C", os.fspath(root), "--numeric-owner"]
     keep = ["--xattrs", "--xattrs-include=*", "--exclude=./dev/*"]
     run([*fake_save, *unpack, *keep], doing="unpack the root file system")
-    kib = (recipe.DISK_BYTES - recipe.ROOT_START * SECTOR) // 1024 - 1024
-    where = ["-E", f"offset={recipe.ROOT_START * SECTOR}", os.fspath(disk), f"{kib}k"]
-    make = ["mke2fs", "-q", "-F", "-t", "ext4", "-U", recipe.ROOT_UUID, "-d", os.fspath(root), *where]
-    run([*fake_load, *make], doing="make the root file system")
+    for make in make_root(filesystem, disk, root, scratch / "root.btrfs"):
+        run([*fake_load, *make], doing="make the root file system")
     shutil.rmtree(root)
     if esp:
         write_esp(disk, scratch / "esp.img")
+
+
+def make_root(filesystem: Filesystem, disk: Path, root: Path, scratch: Path) -> list[list[str]]:
+    """The commands that make the root file system of a folder in a disk image."""
+    start = recipe.ROOT_START * SECTOR
+    size = recipe.DISK_BYTES - start - 1024 * 1024
+    into, folder, uuid = os.fspath(disk), os.fspath(root), recipe.ROOT_UUID
+    if filesystem is Filesystem.EXT4:
+        where = ["-E", f"offset={start}", into, f"{size // 1024}k"]
+        return [["mke2fs", "-q", "-F", "-t", "ext4", "-U", uuid, "-d", folder, *where]]
+    # It knows no offset.
+    alone = os.fspath(scratch)
+    where = [f"seek={start >> 20}", "bs=1M", "conv=notrunc,sparse", "status=none"]
+    return [
+        ["truncate", "-s", str(size), alone],
+        ["mkfs.btrfs", "-q", "-U", uuid, "--rootdir", folder, alone],
+        ["dd", f"if={alone}", f"of={into}", *where],
+        ["rm", alone],
+    ]
 
 
 def write_esp(disk: Path, scratch: Path) -> None:

@@ -29,6 +29,13 @@ class Kernel(Enum):
     CLOUD = "cloud"
 
 
+class Filesystem(Enum):
+    """What / is, /boot with it; GRUB can't write its environment block to btrfs."""
+
+    EXT4 = "ext4"
+    BTRFS = "btrfs"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One kind of stock machine."""
@@ -36,10 +43,11 @@ class Recipe:
     release: Release = Release.TRIXIE
     firmware: Firmware = Firmware.UEFI
     kernel: Kernel = Kernel.GENERIC
+    filesystem: Filesystem = Filesystem.EXT4
 
 
 # Raised when the code that builds changes in a way that the other parts of the hash do not show.
-FORMAT = 1
+FORMAT = 2
 
 # Sectors of 512 bytes; the last one of each is part of the partition.
 BIOS_BOOT = (2048, 4095)
@@ -71,6 +79,7 @@ PACKAGES = (
     "udev",
 )
 DHCP_CLIENT = {Release.BOOKWORM: "isc-dhcp-client", Release.TRIXIE: "dhcpcd-base"}
+FILESYSTEM = {Filesystem.EXT4: "e2fsprogs", Filesystem.BTRFS: "btrfs-progs"}
 KERNEL = {Kernel.GENERIC: "linux-image-amd64", Kernel.CLOUD: "linux-image-cloud-amd64"}
 BOOT_LOADER = {
     Firmware.BIOS: ("grub-pc", "grub-pc-bin"),
@@ -89,15 +98,22 @@ GUEST = Path(__file__).with_name("guest")
 
 def packages(recipe: Recipe) -> tuple[str, ...]:
     """All packages asked for by name, sorted."""
-    extra = (DHCP_CLIENT[recipe.release], KERNEL[recipe.kernel], *BOOT_LOADER[recipe.firmware])
-    return tuple(sorted((*PACKAGES, *extra)))
+    extra = (DHCP_CLIENT[recipe.release], KERNEL[recipe.kernel], FILESYSTEM[recipe.filesystem])
+    return tuple(sorted({*PACKAGES, *extra, *BOOT_LOADER[recipe.firmware]}))
+
+
+def kind(recipe: Recipe) -> str:
+    """A machine in one word, such as trixie-uefi-generic-ext4."""
+    return "-".join(
+        part.value for part in (recipe.release, recipe.firmware, recipe.kernel, recipe.filesystem)
+    )
 
 
 def recipe_hash(recipe: Recipe, public_key: str) -> str:
     """Twelve hex digits that change with all that goes into an image, but for the archive's contents."""
     parts = {
         "format": FORMAT,
-        "recipe": [recipe.release.value, recipe.firmware.value, recipe.kernel.value],
+        "recipe": kind(recipe),
         "packages": packages(recipe),
         "customize": (GUEST / "customize.sh").read_text(),
         "seed": (GUEST / "seed.sh").read_text(),
@@ -108,6 +124,5 @@ def recipe_hash(recipe: Recipe, public_key: str) -> str:
 
 
 def image_name(recipe: Recipe, public_key: str) -> str:
-    """The image's file name, such as trixie-uefi-generic-0123456789ab.raw."""
-    kind = f"{recipe.release.value}-{recipe.firmware.value}-{recipe.kernel.value}"
-    return f"{kind}-{recipe_hash(recipe, public_key)}.raw"
+    """The image's file name, such as trixie-uefi-generic-ext4-0123456789ab.raw."""
+    return f"{kind(recipe)}-{recipe_hash(recipe, public_key)}.raw"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Run by mmdebstrap as a customize hook, with the new root as $1: what debian-installer would have asked.
-# Reads LAB_PUBLIC_KEY, LAB_ROOT_UUID, LAB_ESP_UUID (empty on a BIOS machine) and LAB_INTERFACES from the environment.
+# Reads LAB_PUBLIC_KEY, LAB_ROOT_UUID, LAB_ROOT_TYPE, LAB_ESP_UUID (empty on a BIOS machine) and LAB_INTERFACES from the
+# environment.
 set -eu
 root=$1
 
@@ -10,7 +11,10 @@ echo xenable-lab >"$root/etc/hostname"
 printf '127.0.0.1\tlocalhost\n127.0.1.1\txenable-lab\n' >"$root/etc/hosts"
 printf 'LANG=C.UTF-8\n' >"$root/etc/default/locale"
 
-printf 'UUID=%s / ext4 errors=remount-ro 0 1\n' "$LAB_ROOT_UUID" >"$root/etc/fstab"
+case $LAB_ROOT_TYPE in
+ext4) printf 'UUID=%s / ext4 errors=remount-ro 0 1\n' "$LAB_ROOT_UUID" >"$root/etc/fstab" ;;
+*) printf 'UUID=%s / %s defaults 0 0\n' "$LAB_ROOT_UUID" "$LAB_ROOT_TYPE" >"$root/etc/fstab" ;;
+esac
 if [ -n "$LAB_ESP_UUID" ]; then
     mkdir -p "$root/boot/efi"
     printf 'UUID=%s /boot/efi vfat umask=0077 0 1\n' "$LAB_ESP_UUID" >>"$root/etc/fstab"

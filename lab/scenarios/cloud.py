@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from lab import converted
-from lab.converted import BLOCK, is_dom0, is_native, reboot, status, wait_state, xenable
+from lab.converted import disarm, is_dom0, is_native, reboot, status, wait_state, xenable
 from lab.machines import Lab, machine
 from lab.recipe import Kernel
 from lab.story import must, step
@@ -26,7 +26,7 @@ def run(lab: Lab) -> None:
             xenable(vm, "apply --yes")
             must(status(vm)["state"] == "armed", "the state is armed")
         with step("a reset to the native system boots the cloud kernel"):
-            vm.ssh(f"grub-editenv {BLOCK} unset xenable_try && sync {BLOCK}")
+            disarm(vm)
             reboot(vm)
             is_native(vm)
             must(kernel(vm) == own, f"the native default is still {own}: {kernel(vm)}")

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import converted
-from lab.converted import BLOCK, is_dom0, is_native, reboot, report, status, wait_native, wait_state, xenable
+from lab.converted import (
+    disarm,
+    is_dom0,
+    is_native,
+    reboot,
+    report,
+    status,
+    wait_native,
+    wait_state,
+    xenable,
+)
 from lab.machines import Lab, machine
 from lab.story import must, say, step
 from lab.vm import VM
@@ -93,7 +103,7 @@ def prepared(lab: Lab) -> Path:
             vm.start()
             converted.install(vm)
             xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
-            vm.ssh(f"grub-editenv {BLOCK} unset xenable_try && sync {BLOCK}")
+            disarm(vm)
             vm.shutdown()
         return vm.snapshot("converted")
 

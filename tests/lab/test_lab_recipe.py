@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from lab import recipe
-from lab.recipe import Firmware, Kernel, Recipe, Release
+from lab.recipe import Filesystem, Firmware, Kernel, Recipe, Release
 
 
 def test_every_recipe_has_a_name_of_its_own() -> None:
-    recipes = [Recipe(*parts) for parts in itertools.product(Release, Firmware, Kernel)]
+    recipes = [Recipe(*parts) for parts in itertools.product(Release, Firmware, Kernel, Filesystem)]
     names = {recipe.image_name(one, "key") for one in recipes}
-    assert len(names) == len(recipes) == 8
+    assert len(names) == len(recipes) == 16
 
 
 def test_the_name_says_what_it_is() -> None:
-    assert recipe.image_name(Recipe(), "key").startswith("trixie-uefi-generic-")
+    assert recipe.image_name(Recipe(), "key").startswith("trixie-uefi-generic-ext4-")
     assert recipe.image_name(Recipe(), "key").endswith(".raw")
 
 
@@ -51,6 +51,11 @@ def test_changed_packages_are_another_image(monkeypatch: pytest.MonkeyPatch) -> 
 def test_boot_loaders_do_not_mix() -> None:
     assert "grub-pc" not in recipe.packages(Recipe(firmware=Firmware.UEFI))
     assert not [name for name in recipe.packages(Recipe(firmware=Firmware.BIOS)) if "efi" in name]
+
+
+def test_tools_of_the_file_system_are_there() -> None:
+    assert "btrfs-progs" in recipe.packages(Recipe(filesystem=Filesystem.BTRFS))
+    assert "btrfs-progs" not in recipe.packages(Recipe())
 
 
 def test_partitions_follow_each_other() -> None:

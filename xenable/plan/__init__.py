@@ -8,8 +8,11 @@ while our generator is still there; the menu is generated once, at the very end,
 
 from __future__ import annotations
 
+import re
+
 from xenable.boot.commandline import xen_arguments
-from xenable.checks.kernels import adds_kernel
+from xenable.boot.pairs import newest_first
+from xenable.checks.kernels import adds_kernel, dom0_kernels
 from xenable.checks.memory import dom0_memory
 from xenable.config import Config
 from xenable.errors import XenableError
@@ -32,6 +35,7 @@ GENERATOR = "/etc/grub.d/90_xenable"
 STOCK_GENERATOR = "/etc/grub.d/20_linux_xen"
 PACKAGES_HOOK = "/etc/apt/apt.conf.d/90xenable"
 GATE = "xenable-gate.service"
+_KERNEL_PACKAGE = re.compile(r"(linux|xen)-image-([0-9].*)")
 XEN_FOLDERS = ("/var/lib/xen", "/var/log/xen")
 XEN_FILES = ("/var/log/xen/*", "/var/lib/xen/userdata-*", "/var/lib/xen/qemu-*")
 """Logs, libxl's records of guests (libxl_internal.c, libxl__userdata_path) and the state of their QEMU."""
@@ -58,7 +62,11 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
         ),
         # Into files that the packages brought: before those are purged, they are again as they came.
         *network_steps(facts, config),
-        RefreshMenu(entry_ids=("xenable-a", "xenable-b"), adds_kernel=adds_kernel(facts)),
+        RefreshMenu(
+            entry_ids=("xenable-a", "xenable-b"),
+            adds_kernel=adds_kernel(facts),
+            pairs=menu_pairs(facts, config),
+        ),
         EnableUnit(unit=GATE),
         WriteFile(path=PACKAGES_HOOK, content=packages_hook()),
         *trial_steps(config),
@@ -79,6 +87,21 @@ def package_names(facts: Facts, config: Config) -> tuple[str, ...]:
     if config.xen_kernel and facts.packages.xen_kernel:
         names.append(facts.packages.xen_kernel.name)
     return tuple(names)
+
+
+def menu_pairs(facts: Facts, config: Config) -> tuple[str, ...]:
+    """What the menu will offer beside the slots, in its order: `Xen 4.20 with Linux 6.12.107-amd64`.
+
+    Empty when apt did not say which Xen would come.
+    """
+    packages = facts.packages
+    new = (_KERNEL_PACKAGE.fullmatch(candidate.name) for candidate in packages.new)
+    # To the name of a version it is no matter whether it is here or comes.
+    xen_only = {k.version: k.xen_only for k in dom0_kernels(facts)}
+    xen_only |= {match[2]: match[1] == "xen" for match in new if match}
+    order = sorted(newest_first(tuple(xen_only)), key=lambda v: xen_only[v] is not config.xen_kernel)
+    series = packages.xen_series
+    return tuple(f"Xen {series} with Linux {version}" for version in order) if series else ()
 
 
 def native_flavour(facts: Facts) -> str:

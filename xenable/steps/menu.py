@@ -109,6 +109,8 @@ class RefreshMenu(Step):
     entry_ids: tuple[str, ...]
     adds_kernel: bool = False
     """A native kernel comes too: then the entries of before stay, and new ones may stand beside them."""
+    pairs: tuple[str, ...] = ()
+    """What a plan promises of the submenu, for people."""
 
     def title(self) -> str:
         return "add the Xen entries to the boot menu"
@@ -122,6 +124,7 @@ class RefreshMenu(Step):
         ]
         lines += [
             "submenu xenable: each hypervisor with each kernel that can be dom0, to choose by hand\n",
+            *(f"    {pair}\n" for pair in self.pairs),
             "native entries and the default stay as they are\n",
         ]
         return Preview(title=self.title(), detail="".join(lines))
