@@ -309,6 +309,8 @@ class Network:
     forward_policy: str
     """accept, drop, or empty when unknown."""
     ip_forward: Answer
+    ip6_forward: Answer = Answer.UNKNOWN
+    """On all interfaces."""
     ula_prefix: str = ""
     """The IPv6 /64 that is this machine's own, from its machine-id; empty when unknown."""
     configs: tuple[InterfaceConfig, ...] = ()
@@ -383,3 +385,5 @@ class Facts:
     console: Console
     services: Services
     conversion: Conversion
+    running_kernel: str = ""
+    """Its version, whether or not it is in /boot: 6.12.107+deb13-amd64. Its end is its flavour."""

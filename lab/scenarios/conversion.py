@@ -62,7 +62,11 @@ def whole(lab: Lab, stay: Stay) -> None:
         if stay is Stay.REBOOT:
             report(vm, lab.folder, "native", ("facts.json", "findings.json", "plan.json", "dmesg.txt"))
         with step("apply installs Xen and arms the trial"):
+            services = main_processes(vm)
             xenable(vm, "apply --yes --trial-seconds 600")
+            now = main_processes(vm)
+            others = {name for name, pid in services.items() if now.get(name) != pid}
+            must(not others, f"no service that ran was restarted or stopped: {others}")
             answer = status(vm)
             must(answer["state"] == "armed", f"the state is armed: {answer}")
             must(answer["next_boot"] == "xen", "the next boot is Xen")
@@ -124,6 +128,15 @@ def touched(vm: VM, marker: str) -> list[str]:
     """What is stored in the guest and was changed, in whatever way, after a file was touched."""
     skip = " ".join(f"-not -path '{path}' -not -path '{path}/*'" for path in VOLATILE)
     return vm.ssh(f"find / -xdev -newercm {marker} {skip}").stdout.splitlines()
+
+
+def main_processes(vm: VM) -> dict[str, str]:
+    """The number of the main process of each service of the system that runs, by the unit's name."""
+    running = "systemctl list-units --plain --no-legend --type=service --state=running | cut -d' ' -f1"
+    said = vm.ssh(f"systemctl show --property=Id --property=MainPID $({running})").stdout
+    units = (dict(row.split("=", 1) for row in part.splitlines()) for part in said.strip().split("\n\n"))
+    # Those of users come and go with logins.
+    return {unit["Id"]: unit["MainPID"] for unit in units if not unit["Id"].startswith("user@")}
 
 
 def native_part(menu: str) -> str:

@@ -6,17 +6,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.factory import UPLINK, configured, make_config, make_facts
+from tests.recorded import GOLDEN, facts_of, machine_names
 from xenable.checks import ready, run_checks
 from xenable.config import KernelChoice
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
-from xenable.facts.record import facts_from_json
 from xenable.machine import Candidate, Facts
 from xenable.model import Severity
 from xenable.network.effective import PATH, Mode, parse
@@ -28,12 +27,7 @@ from xenable.steps.files import WriteFile
 from xenable.steps.options import SetOptions
 from xenable.steps.packages import InstallPackages
 
-MACHINES = Path(__file__).parents[1] / "machines"
 SHIMS = {GENERATOR: "grub.d/shim", VIF_SCRIPT: "network/vif-shim"}
-
-
-def facts_of(name: str) -> Facts:
-    return facts_from_json(json.loads((MACHINES / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def described(facts: Facts) -> list[dict[str, Any]]:
@@ -48,27 +42,23 @@ def described(facts: Facts) -> list[dict[str, Any]]:
     return steps
 
 
-def recorded() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in MACHINES.glob("*.json")))
-
-
 def convertible(name: str) -> bool:
     findings = run_checks(facts_of(name), make_config())
     return ready(findings, frozenset(f.id for f in findings if f.severity is Severity.OVERRIDABLE))
 
 
-CONVERTIBLE = tuple(name for name in recorded() if convertible(name))
+CONVERTIBLE = tuple(name for name in machine_names() if convertible(name))
 """At least when a person says so."""
 
 
 def test_every_golden_plan_is_of_such_a_machine() -> None:
-    golden = {path.name.removesuffix(".plan.json") for path in (MACHINES / "golden").glob("*.plan.json")}
-    assert golden == set(CONVERTIBLE) and len(CONVERTIBLE) < len(recorded())
+    golden = {path.name.removesuffix(".plan.json") for path in GOLDEN.glob("*.plan.json")}
+    assert golden == set(CONVERTIBLE) and len(CONVERTIBLE) < len(machine_names())
 
 
 @pytest.mark.parametrize("name", CONVERTIBLE)
 def test_the_plan_of_a_recorded_machine(name: str) -> None:
-    golden = MACHINES / "golden" / f"{name}.plan.json"
+    golden = GOLDEN / f"{name}.plan.json"
     found = described(facts_of(name))
     if os.environ.get("XENABLE_UPDATE_GOLDEN"):
         golden.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -243,8 +243,10 @@ def check_native_kernel(facts: Facts, config: Config) -> Iterator[Finding]:
         return
     running = next((k.version for k in facts.kernels if k.running), "")
     if not running:
+        runs = facts.running_kernel
         yield NOT_BOOTED.found(
-            f"What runs now is no kernel in /boot; there {are(native)} {words(native)}.",
+            f"What runs now is no kernel in /boot{f' ({runs})' if runs else ''}; there {are(native)} "
+            f"{words(native)}.",
             "Reboot into one of them, see that the machine answers, and run the command again. If what runs "
             "then is no kernel in /boot either, it does not come from this menu, and neither would Xen.",
         )

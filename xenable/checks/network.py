@@ -186,8 +186,10 @@ def check_firewalls(facts: Facts, config: Config) -> Iterator[Finding]:
 def check_forwarding(facts: Facts, config: Config) -> Iterator[Finding]:
     n = facts.network
     # Where forwarded packets are dropped, the firewall's finding says so.
-    if n.ip_forward is Answer.YES and config.guest_mode is Mode.ROUTED and n.forward_policy != "drop":
-        yield FORWARDS.found("net.ipv4.ip_forward is 1.")
+    switches = {"net.ipv4.ip_forward": n.ip_forward, "net.ipv6.conf.all.forwarding": n.ip6_forward}
+    on = [name for name, answer in switches.items() if answer is Answer.YES]
+    if on and config.guest_mode is Mode.ROUTED and n.forward_policy != "drop":
+        yield FORWARDS.found(f"{words(on)} {are(on)} 1.")
 
 
 def guest_network6(facts: Facts, config: Config) -> IPv6Network | None:

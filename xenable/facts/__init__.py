@@ -24,6 +24,7 @@ def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
     from xenable.facts.cpu import probe_cpu
     from xenable.facts.distribution import probe_distribution
     from xenable.facts.dpkg import read_status
+    from xenable.facts.files import line
     from xenable.facts.firmware import probe_firmware
     from xenable.facts.kernels import probe_kernels
     from xenable.facts.memory import probe_memory
@@ -59,4 +60,5 @@ def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
         console=probe_console(host),
         services=probe_services(host, known),
         conversion=probe_conversion(host),
+        running_kernel=line(host, "/proc/sys/kernel/osrelease"),
     )

@@ -41,7 +41,6 @@ def probe_network(host: Host) -> Network:
     if not known or links is None:
         links = [{"ifname": name} for name in host.names(SYS) if host.is_dir(f"{SYS}/{name}")]
     firewalls, policy = probe_firewalls(host)
-    forward = line(host, "/proc/sys/net/ipv4/ip_forward")
     files = ifupdown_files(host)
     ifupdown = _ifupdown(host, files)
     links = [link for link in links if link.get("ifname")]
@@ -56,7 +55,8 @@ def probe_network(host: Host) -> Network:
         ),
         firewalls=firewalls,
         forward_policy=policy,
-        ip_forward=Answer.of(forward == "1" if forward in ("0", "1") else None),
+        ip_forward=_switch(host, "/proc/sys/net/ipv4/ip_forward"),
+        ip6_forward=_switch(host, "/proc/sys/net/ipv6/conf/all/forwarding"),
         ula_prefix=_ula_prefix(host),
         configs=tuple(
             config
@@ -65,6 +65,11 @@ def probe_network(host: Host) -> Network:
         ),
         watchers=tuple(name for name, sign in WATCHERS if host.exists(sign)),
     )
+
+
+def _switch(host: Host, path: str) -> Answer:
+    text = line(host, path)
+    return Answer.of(text == "1" if text in ("0", "1") else None)
 
 
 def parse_rows(text: str) -> list[dict[str, Any]] | None:

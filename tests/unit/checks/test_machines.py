@@ -6,23 +6,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from pathlib import Path
 
 import pytest
 
 from tests.factory import make_config
+from tests.recorded import GOLDEN, facts_of, machine_names
 from xenable.checks import RULES, run_checks
-from xenable.facts.record import facts_from_json
 
-MACHINES = Path(__file__).parents[2] / "machines"
-GOLDEN = MACHINES / "golden"
-NAMES = sorted(p.stem for p in MACHINES.glob("*.json"))
+NAMES = machine_names()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_findings(name: str) -> None:
-    facts = facts_from_json(json.loads((MACHINES / f"{name}.json").read_text()))
-    findings = run_checks(facts, make_config())
+    findings = run_checks(facts_of(name), make_config())
     assert {f.id for f in findings} <= {rule.id for rule in RULES}
     text = json.dumps([dataclasses.asdict(f) for f in findings], indent=1, ensure_ascii=False) + "\n"
     golden = GOLDEN / f"{name}.findings.json"

@@ -118,9 +118,9 @@ CASES: tuple[Case, ...] = (
     ),
     (
         "kernel/not-booted",
-        {"kernels": (replace(KERNEL, running=False),)},
+        {"kernels": (replace(KERNEL, running=False),), "running_kernel": "6.19-own"},
         {},
-        "What runs now is no kernel in /boot; there is 6.12.107+deb13-amd64.",
+        "What runs now is no kernel in /boot (6.19-own); there is 6.12.107+deb13-amd64.",
         "neither would Xen",
     ),
 )
