@@ -78,7 +78,11 @@ def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
             path.unlink()
         xen_image("6.12.9-2")
         later = sorted(path.name for path in Path("/archive").glob("*.deb"))
+        # Of a run that was killed between turning over the link and the end.
+        left = repository.KERNELS / "repository.77"
+        HOST.make_folder(left)
         repository.publish(HOST, Path("/archive"), later, debs)
+        assert not HOST.exists(left)
         assert "6.12.9-2" in command("apt-cache policy xen-image-lean | grep Candidate")
         command("apt-get -qq -y install xen-image-6.12.9-1-xen-lean xen-image-lean >/dev/null 2>&1")
         assert status("xen-image-6.12.9-1-xen-lean") == status("xen-image-6.12.9-2-xen-lean") == "installed"

@@ -8,6 +8,7 @@ Nothing is installed, and until the last stage nothing is where apt looks.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -169,7 +170,9 @@ def _compile(host: Host, request: Request, place: Path, state: State, progress: 
         lines.append(line)
         if time.monotonic() - written > LOG_SECONDS:
             written = time.monotonic()
-            _write_log(host, place, lines)
+            # On a full disk the compiler says so, and what to do is said of that.
+            with contextlib.suppress(XenableError):
+                _write_log(host, place, lines)
         if counter.feed(line):
             progress(0.12 + 0.83 * counter.fraction, counter.text(time.monotonic() - began))
 
@@ -187,8 +190,9 @@ def _compile(host: Host, request: Request, place: Path, state: State, progress: 
     finally:
         spent = state.seconds + int(time.monotonic() - began)
         state = dataclasses.replace(state, objects=counter.done, seconds=spent)
-        reached(host, place, state, Stage.CONFIGURED)
-        _write_log(host, place, lines)
+        with contextlib.suppress(XenableError):
+            reached(host, place, state, Stage.CONFIGURED)
+            _write_log(host, place, lines)
     if result.code != 0:
         raise _build_error(request.flavour, place, result)
     progress(0.95, "making the source package")

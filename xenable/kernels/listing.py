@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xenable.boot.deadman import MODULES
 from xenable.boot.pairs import XEN_ONLY, newest_first
 from xenable.facts.dpkg import owner
 from xenable.facts.files import line
-from xenable.facts.kernels import BOOT, NO_IMAGE, read_options
+from xenable.facts.kernels import BOOT, NO_IMAGE, probe_kernels, read_options
 from xenable.host import Host
-from xenable.machine import Answer
+from xenable.machine import Answer, Kernel
 
 GUEST_OPTIONS = frozenset(
     {"CONFIG_XEN", "CONFIG_HVC_XEN", "CONFIG_XEN_BLKDEV_FRONTEND", "CONFIG_XEN_NETDEV_FRONTEND"}
@@ -32,6 +32,8 @@ class KernelRow:
     maker: str
     """Who looks after the package; empty where nobody is known."""
     dom0: Answer
+    """Whether the menu takes it, and a trial can be armed: it has dom0 support, an initrd and the driver of
+    Xen's watchdog, and is packed in a way that is known."""
     guest: Answer
     native: Answer
     """Whether a boot loader may start it without Xen."""
@@ -50,11 +52,19 @@ def kernel_rows(host: Host) -> tuple[KernelRow, ...]:
     folders = [name for name in host.names(MODULES) if host.is_dir(f"{MODULES}/{name}")]
     makers = _makers(host)
     running = line(host, "/proc/sys/kernel/osrelease")
+    lacking = {kernel.image for kernel in probe_kernels(host) if _lacks(kernel)}
     versions = newest_first(tuple({*images, *folders}))
-    return tuple(
+    rows = (
         _row(host, version, images.get(version, ""), version in folders, version == running, makers)
         for version in versions
     )
+    return tuple(replace(row, dom0=Answer.NO) if row.image in lacking else row for row in rows)
+
+
+def _lacks(kernel: Kernel) -> bool:
+    """Whether a kernel has dom0 support, and something else that a trial needs is not there."""
+    able = kernel.dom0 is Answer.YES
+    return able and not (kernel.initrd and kernel.compression and kernel.watchdog is not Answer.NO)
 
 
 def _row(

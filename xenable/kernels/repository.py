@@ -57,8 +57,10 @@ def publish(host: Host, folder: Path, files: Sequence[str], keep: Collection[str
     _index(host, new, fingerprint)
     host.run(["sync", "-f", new], timeout=None)
     host.symlink(REPOSITORY, new.name)
-    if old:
-        host.run(["rm", "-rf", "--", KERNELS / old])
+    # Also those of a run that was killed between the two.
+    for name in _folders(host):
+        if name != new.name:
+            host.run(["rm", "-rf", "--", KERNELS / name])
     text = sources_text(_public(host, fingerprint), with_source=_has_source(host, REPOSITORY))
     host.write(APT_SOURCES, text.encode())
     _refresh(host)
@@ -78,12 +80,17 @@ def remove(host: Host) -> bool:
         for name in host.names(LISTS):
             if name.startswith(str(REPOSITORY).replace("/", "_")):
                 host.remove(f"{LISTS}/{name}")
-        folders = [name for name in host.names(KERNELS) if re.fullmatch(r"repository\.[0-9]+", name)]
+        folders = _folders(host)
         host.remove(REPOSITORY)
         for path in (*(KERNELS / name for name in folders), KEYS):
             host.run(["rm", "-rf", "--", path])
         host.remove(BUILDS)
     return there
+
+
+def _folders(host: Host) -> list[str]:
+    """Names of the folders that are a repository, or were meant to be one."""
+    return [name for name in host.names(KERNELS) if re.fullmatch(r"repository\.[0-9]+", name)]
 
 
 def sources_text(key: str, *, with_source: bool) -> str:

@@ -19,6 +19,7 @@ from xenable.kernels.build import Request
 from xenable.kernels.flavours import Flavour, flavour
 from xenable.kernels.packaging import Naming
 from xenable.kernels.places import WORK
+from xenable.kernels.stages import Stage, State
 
 LEAN = flavour("lean")
 ARCHIVE = Archive(path=Path("/s/linux_6.12.9.orig.tar.xz"), sha256="a" * 64, version="6.12.9", date=0)
@@ -101,6 +102,31 @@ def test_a_full_disk_is_seen_before_anything_is_unpacked(
 def test_a_build_that_breaks_says_why_and_where_to_read_on(output: str, reason: str, hint: str) -> None:
     error = build._build_error(LEAN, WORK / "lean", said(29, output))
     assert error.message == f"cannot build the lean kernel: {reason}" and hint in error.hint
+
+
+def test_a_disk_that_gets_full_while_it_compiles_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no room for what the build would write of itself either, and that is not the news."""
+    place = WORK / "lean"
+    host = make_tree(tmp_path, {f"{TREE}/debian/": "", f"{TREE}/debian/linux.config": "CONFIG_A=y\n"})
+    state = State(inputs="i", version="6.12.9", revision=1, flavour="lean", stage=Stage.CONFIGURED)
+    stand_in(monkeypatch, lambda cmd: said(0))
+
+    def compiles(_host: Host, cmd: object, on_line: Callable[[str], None], **_: object) -> Result:
+        monkeypatch.setattr(build, "LOG_SECONDS", -1)
+        on_line("cc1: fatal error: x.o: No space left on device")
+        return said(2, "cc1: fatal error: x.o: No space left on device\n")
+
+    def full(_host: Host, path: object, *_: object, **__: object) -> None:
+        raise XenableError(f"cannot write {path}: the disk is full")
+
+    monkeypatch.setattr(Host, "stream", compiles)
+    monkeypatch.setattr(Host, "write", full)
+    request = Request(flavour=LEAN, archive=ARCHIVE, patches=(), base="", jobs=1)
+    with pytest.raises(XenableError, match=r"^cannot build the lean kernel: the disk is full$") as caught:
+        build._compile(host, request, place, state, quiet)
+    assert "it goes on from here" in caught.value.hint
 
 
 # ---------------------------------------------------------------------------------------- the configuration

@@ -18,6 +18,7 @@ from xenable.ui.layout import plain
 
 GUEST = "".join(f"{option}=y\n" for option in sorted(GUEST_OPTIONS)) + "CONFIG_XEN_PVH=y\n"
 DOM0 = GUEST + "CONFIG_XEN_DOM0=y\n"
+BUILTIN = "kernel/drivers/watchdog/xen_wdt.ko\n"
 STATUS = """\
 Package: linux-image-6.12.9-cloud-amd64
 Status: install ok installed
@@ -34,12 +35,14 @@ def host(tmp_path: Path) -> Host:
     files = {
         "/boot/vmlinuz-6.12.9-cloud-amd64": "",
         "/boot/config-6.12.9-cloud-amd64": GUEST,
-        "/boot/linux-6.12.9-1-xen-lean": "",
+        "/boot/linux-6.12.9-1-xen-lean": "\x7fELF",
+        "/boot/initrd.img-6.12.9-1-xen-lean": "",
         "/boot/config-6.12.9-1-xen-lean": DOM0,
         "/boot/vmlinuz-6.1.0-own": "",
         "/boot/vmlinuz-6.1.0-own.old": "",
         "/boot/initrd.img-6.1.0-own": "",
         "/lib/modules/6.12.9-1-xen-lean/modules.dep": "",
+        "/lib/modules/6.12.9-1-xen-lean/modules.builtin": BUILTIN,
         "/lib/modules/5.10.0-gone/modules.dep": "",
         "/proc/sys/kernel/osrelease": "6.12.9-cloud-amd64\n",
         "/var/lib/dpkg/status": STATUS,
@@ -66,6 +69,22 @@ def test_rows(host: Host) -> None:
     assert (own.dom0, own.guest, own.native) == (Answer.UNKNOWN, Answer.UNKNOWN, Answer.YES)
     assert own.package == own.maker == ""
     assert (gone.dom0, gone.guest, gone.native) == (Answer.NO, Answer.NO, Answer.NO) and gone.image == ""
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "/boot/initrd.img-6.12.9-1-xen-lean",
+        "/lib/modules/6.12.9-1-xen-lean/modules.builtin",
+        "/boot/linux-6.12.9-1-xen-lean",
+    ],
+)
+def test_what_no_trial_takes_is_no_dom0(host: Host, lost: str) -> None:
+    host.write(lost, b"")
+    if "initrd" in lost:
+        host.remove(lost)
+    rows = {row.version: row for row in kernel_rows(host)}
+    assert rows["6.12.9-1-xen-lean"].dom0 is Answer.NO
 
 
 @pytest.mark.parametrize("folder", ["/lib/modules", "/usr/lib/modules"])
