@@ -205,8 +205,10 @@ def read_note(fd: int) -> str:
 
 
 def write_note(fd: int, text: str) -> None:
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{text}\n".encode(), 0)
+    """Replace what an open file says, as far as there is room: for people, and nothing depends on it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{text}\n".encode(), 0)
 
 
 # ------------------------------------------------------------------------------------------------- network

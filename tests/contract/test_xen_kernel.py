@@ -79,7 +79,7 @@ def test_a_local_repository_is_what_apt_trusts_and_it_goes_whole() -> None:
         xen_image("6.12.9-2")
         later = sorted(path.name for path in Path("/archive").glob("*.deb"))
         # Of a run that was killed between turning over the link and the end.
-        left = repository.KERNELS / "repository.77"
+        left = places.KERNELS / "repository.77"
         HOST.make_folder(left)
         repository.publish(HOST, Path("/archive"), later, debs)
         assert not HOST.exists(left)

@@ -13,8 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xenable import convert, engine, journal
+from tests.factory import make_config
+from xenable import convert, journal
+from xenable.errors import XenableError
 from xenable.host import Host
+from xenable.model import EntryState
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
@@ -106,8 +109,19 @@ def die(
 
 
 def finish(machine: Host, steps: Sequence[Step] = STEPS) -> None:
-    """What `xenable apply` does, the first time and after a kill."""
-    engine.apply(machine, journal.read_journal(machine) or engine.plan_into_journal(machine, steps))
+    """What `xenable apply` does, the first time and after a kill; half a revert it leaves to `revert`."""
+    records = journal.read_journal(machine)
+    if journal.revert_begun(records):
+        try:
+            convert.resume(machine, make_config())
+        except XenableError as e:
+            assert "a revert was interrupted" in e.message and "xenable revert" in e.hint
+            put_back(machine)
+            records = ()
+    if not records:
+        convert.start(machine, tuple(steps), journal.Terms())
+    elif any(record.state is not EntryState.DONE for record in records):
+        convert.resume(machine, make_config())
 
 
 def put_back(machine: Host) -> None:
