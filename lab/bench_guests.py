@@ -52,6 +52,13 @@ OURS = """/usr/bin/python3 -m xenable guest create bench-ours --release RELEASE 
 """
 OUR_DISK = "/var/lib/xenable/images/RELEASE-amd64.raw"
 
+CHECK = """disk=$(echo /var/lib/xenable/guests/bench-ours/disk.*)
+case $disk in *.qcow2) qemu-img check -q "$disk" ;; esac
+qemu-img dd -O raw if="$disk" of=/var/lib/xenable/head bs=1M count=64
+trap 'rm /var/lib/xenable/head' EXIT
+cmp -n 67108864 /var/lib/xenable/head /var/lib/xenable/images/*.raw
+"""
+
 # What has to be in the file system of either.
 INSIDE = """mount -o ro,loop DISK /mnt
 trap 'umount /mnt' EXIT
@@ -145,7 +152,9 @@ def their_guest(scratch: Path, words: dict[str, str], size: str) -> float:
 def our_guest(scratch: Path, words: dict[str, str], size: str) -> float:
     """Seconds that `xenable guest create` takes for a guest, which is looked at and removed."""
     took = seconds(scratch, fill(OURS, **words, size=size))
+    # The disk stands on the image: both have to be whole, and a part of the one is read as the guest would.
     inside(scratch, fill(INSIDE, disk=fill(OUR_DISK, **words)))
+    inside(scratch, CHECK)
     xenable = "/usr/bin/python3 -m xenable guest"
     (guest,) = json.loads(inside(scratch, f"{xenable} list --json"))["guests"]
     must(guest["disk_bytes"] == int(size.removesuffix("G")) << 30, f"its disk has {size}: {guest}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run in dom0: how long vif scripts take, as libxl runs them, from their start to `connected` in xenstore.
 
-python3 vif_times.py ROUNDS DEVICE GATEWAY ADDRESS SCRIPT...; prints {script: [seconds, ...]} as JSON.
+python3 vif_times.py ROUNDS DEVICE GATEWAY SCRIPT ADDRESSES...; prints {script: [seconds, ...]} as JSON.
 
 The interface is one end of a veth pair that has a vif's name, new each time; what xenstore says of it lies
 outside of all that the kernel and libxl watch. The scripts take turns at going first.
@@ -17,13 +17,15 @@ TIMEOUT = 120
 
 
 def main() -> None:
-    rounds, device, gateway, address, *scripts = sys.argv[1:]
+    rounds, device, gateway, *words = sys.argv[1:]
+    addresses = dict(zip(words[::2], words[1::2], strict=True))
+    scripts = list(addresses)
     place = "/bench/vif/" + device.removeprefix("vif").replace(".", "/")
     times: dict[str, list[float]] = {script: [] for script in scripts}
     try:
         for number in range(int(rounds)):
             for script in scripts if number % 2 else scripts[::-1]:
-                times[script].append(connect(script, device, gateway, address, place))
+                times[script].append(connect(script, device, gateway, addresses[script], place))
     finally:
         run("xenstore-rm", "/bench", check=False)
         run("ip", "link", "del", device, check=False)

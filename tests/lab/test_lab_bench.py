@@ -143,7 +143,8 @@ def test_vif_times_measures_both(tmp_path: Path) -> None:
         "fast": 'echo "$*" >>LOG; [ "$1" = offline ] || mark',
         "bad": "exit 3",
         "mute": "exit 0",
-        "mark": '[ "$vif $netdev" = "vif250.0 xenable0" ] && xenstore-write "$XENBUS_PATH/hotplug-status" '
+        "mark": '[ "$vif $netdev" = "vif250.0 xenable0" ] && '
+        'grep -q "/ip 172.20.216.250 fd12::fa" STORE && xenstore-write "$XENBUS_PATH/hotplug-status" '
         "connected",
     }
     for name, text in tools.items():
@@ -154,8 +155,8 @@ def test_vif_times_measures_both(tmp_path: Path) -> None:
 
     def measure(*scripts: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(GUEST / "vif_times.py"), "3", "vif250.0", "xenable0", "172.20.216.250"]
-            + [str(tmp_path / name) for name in scripts],
+            [sys.executable, str(GUEST / "vif_times.py"), "3", "vif250.0", "xenable0"]
+            + [word for name in scripts for word in (str(tmp_path / name), "172.20.216.250 fd12::fa")],
             env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
             check=False,
             capture_output=True,
