@@ -19,7 +19,7 @@ from xenable.errors import XenableError
 from xenable.machine import Candidate, Facts
 from xenable.model import Severity
 from xenable.network.effective import PATH, Mode, parse
-from xenable.plan import GENERATOR, make_plan
+from xenable.plan import GENERATOR, make_plan, package_names
 from xenable.plan.network import NETWORKD, NETWORKMANAGER, VIF_SCRIPT, XENDOMAINS, XL_CONF
 from xenable.steps import KINDS
 from xenable.steps.base import Step
@@ -101,6 +101,19 @@ def test_a_kernel_for_xen_alone_is_dom0_s_and_leaves_the_native_menu_as_it_is() 
     assert refresh.fields()["adds_kernel"] is False
     # It is there, and nobody asked for it.
     assert "xen-image-lean" not in str([step.fields() for step in make_plan(facts, make_config())])
+
+
+def test_what_dkms_builds_is_built_for_a_kernel_that_comes() -> None:
+    facts = facts_of("debian13-cloud-kernel")
+    assert package_names(facts, make_config()) == ("xen-system-amd64", "linux-image-amd64")
+    facts = replace(facts, modules=replace(facts.modules, dkms=("zfs/2.3.2",)))
+    names = ("xen-system-amd64", "linux-image-amd64", "linux-headers-amd64")
+    assert package_names(facts, make_config()) == names
+    lean = Candidate(name="xen-image-lean", version="6.12.107-1")
+    new = tuple(c for c in facts.packages.new if not c.name.startswith("linux-"))
+    facts = replace(facts, packages=replace(facts.packages, xen_kernel=lean, new=(*new, lean)))
+    names = ("xen-system-amd64", "xen-image-lean", "xen-headers-lean")
+    assert package_names(facts, make_config(kernel=KernelChoice.XEN)) == names
 
 
 def test_settings_reach_the_steps() -> None:

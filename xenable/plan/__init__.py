@@ -80,12 +80,18 @@ def trial_steps(config: Config) -> tuple[Step, ...]:
 
 def package_names(facts: Facts, config: Config) -> tuple[str, ...]:
     """What is asked of apt by name: the Xen system, and a kernel where none here can be dom0, or where one
-    for Xen alone is wanted."""
-    names = [facts.packages.xen.name] if facts.packages.xen else []
-    if adds_kernel(facts) and facts.packages.kernel:
-        names.append(facts.packages.kernel.name)
-    if config.xen_kernel and facts.packages.xen_kernel:
-        names.append(facts.packages.xen_kernel.name)
+    for Xen alone is wanted; with its headers where DKMS has modules to build for it."""
+    packages = facts.packages
+    names = [packages.xen.name] if packages.xen else []
+    kernels = (
+        packages.kernel if adds_kernel(facts) else None,
+        packages.xen_kernel if config.xen_kernel else None,
+    )
+    for kernel in kernels:
+        if kernel is not None:
+            names.append(kernel.name)
+            if facts.modules.dkms:
+                names.append(kernel.name.replace("-image-", "-headers-"))
     return tuple(names)
 
 
