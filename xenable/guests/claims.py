@@ -171,8 +171,9 @@ def take_back(host: Host, claim: Claim) -> None:
         storage.remove_disk(host, claim.volume, Format.BLOCK)
     tops = {GUESTS} | ({Path(claim.folder).parent} if claim.folder else set())
     for top in sorted(tops):
-        images.discard(host, top / claim.name)
-        images.discard(host, top / f".{claim.name}{NEW}")
+        for name in (claim.name, f".{claim.name}{NEW}"):
+            storage.detach_loops(host, top / name)
+            images.discard(host, top / name)
     host.remove(claim_path(claim.name))
 
 

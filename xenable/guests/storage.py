@@ -227,6 +227,16 @@ def _lv(host: Host, group: str, name: str, fields: str = "") -> dict[str, str] |
 # ------------------------------------------------------------------------------------- removing, growing
 
 
+def detach_loops(host: Host, folder: Path) -> None:
+    """Let go of loop devices of files in a folder. xl's script that attaches a disk may have been killed
+    before it had noted which one it took: then nobody else does."""
+    listing = ["losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]
+    for row in host.run(listing, check=False).stdout.splitlines():
+        device, _, path = row.partition(" ")
+        if path.startswith(f"{folder}/"):
+            host.run(["losetup", "--detach", device], check=False)
+
+
 def remove_disk(host: Host, path: str, form: Format) -> None:
     """Remove a disk; nothing happens when it is not there. Errors: XenableError."""
     if form is not Format.BLOCK:

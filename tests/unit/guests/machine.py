@@ -44,6 +44,8 @@ class Xen:
     answers: dict[str, Result] = field(default_factory=dict)
     """What a command says, by the beginning of its words, in place of what the stand-in does."""
     info: str = INFO
+    loops: dict[str, str] = field(default_factory=dict)
+    """Device to its file."""
     details: str = "[]\n"
     """What `xl list -l` says."""
 
@@ -93,6 +95,11 @@ class Xen:
             {"counter": {"name": f"vif{number}.0", "packets": 0}} for number, _ in enumerate(self.running, 1)
         ]
         return Result(0, json.dumps({"nftables": counters}), "")
+
+    def do_losetup(self, words: list[str]) -> Result:
+        if words[1] == "--detach":
+            del self.loops[words[2]]
+        return Result(0, "".join(f"{device} {path}\n" for device, path in self.loops.items()), "")
 
     def do_apt_config(self, words: list[str]) -> Result:
         return Result(0, "Acquire::http::Proxy=http://proxy.example.org:3142\nAPT::Architecture=amd64\n", "")

@@ -554,6 +554,16 @@ def test_a_start_that_fails_says_why(xen: Xen) -> None:
     assert state(xen) == before
 
 
+def test_a_loop_device_that_nobody_noted_is_let_go_of(xen: Xen) -> None:
+    """xl's script had attached the disk when it was killed, and had not written down as what."""
+    mine, other = f"{records.folder('web1')}/seed.tar", "/srv/web1/other.img"
+    xen.loops = {"/dev/loop3": mine, "/dev/loop4": other, "/dev/loop5": f"{mine} (deleted)"}
+    xen.answers["xl create"] = Result(1, "", "libxl: error: killed")
+    with pytest.raises(XenableError, match="everything was taken back"):
+        create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert xen.loops == {"/dev/loop4": other}
+
+
 def test_what_can_not_be_taken_back_is_said(xen: Xen) -> None:
     xen.answers["xl create"] = Result(1, "", "xl: no\n")
     xen.answers["rm"] = Result(1, "", "rm: Read-only file system\n")
