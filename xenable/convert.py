@@ -62,7 +62,12 @@ def start(
             _put_back(host, e, listener)
         except Exception as e:
             # A mistake of ours must not leave the machine half converted either.
-            _put_back(host, XenableError(f"cannot apply: {type(e).__name__}: {e}"), listener)
+            mistake = XenableError(
+                f"cannot apply: internal error: {type(e).__name__}: {e}",
+                hint="attach what `xenable report` writes to a bug report",
+            )
+            mistake.__cause__ = e
+            _put_back(host, mistake, listener)
 
 
 def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> None:

@@ -56,18 +56,18 @@ def _before_userspace(host: Host, env: Environment) -> str:
         )
     if took < int(limit):
         return (
-            f"dom0's kernel panicked, or the power was cut, early in its start: within {took} s of GRUB's "
-            f"hand-over, and before its time limit of {limit} s"
+            "Xen or dom0's kernel panicked, or the machine was reset or lost its power, early in its start: "
+            f"within {took} s of GRUB's hand-over, and before its time limit of {limit} s"
         )
     return (
-        f"dom0 hung early in its start, and its time limit of {limit} s ran out: this system started "
-        f"{took} s after GRUB's hand-over"
+        f"dom0 hung early in its start, and its time limit of {limit} s ran out; or it panicked, and the "
+        f"machine was off or slow to start: this system began {took} s after GRUB's hand-over"
     )
 
 
 def _crash_message(host: Host, env: Environment) -> str:
     """The panic line that pstore kept of this trial, if the firmware has a place for it."""
-    began = _started(env)
+    began = _started(host, env)
     if began is None:
         # It may be of any crash that this machine ever had.
         return ""
@@ -98,16 +98,19 @@ def _elapsed(host: Host, env: Environment) -> int | None:
     boot = next(
         (line.split()[1] for line in host.text("/proc/stat").splitlines() if line.startswith("btime ")), ""
     )
-    began = _started(env)
+    began = _started(host, env)
     if began is None or not boot:
         return None
     seconds = int(int(boot) - began.timestamp())
     return seconds if 0 < seconds < 86400 else None
 
 
-def _started(env: Environment) -> datetime | None:
+def _started(host: Host, env: Environment) -> datetime | None:
     """When GRUB handed over to Xen, by the machine's clock; None when it had none."""
     try:
-        return datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        began = datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S")
     except ValueError:
         return None
+    # The machine's clock is read as it is, and the third line of adjtime_config(5) says what it shows.
+    local = host.text("/etc/adjtime").splitlines()[2:3] == ["LOCAL"]
+    return began.astimezone() if local else began.replace(tzinfo=UTC)

@@ -200,6 +200,11 @@ class Candidate:
     name: str
     version: str
 
+    @property
+    def headers(self) -> str:
+        """Of a kernel's package, the one with what modules are built with: linux-headers-amd64."""
+        return self.name.replace("-image-", "-headers-")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Packages:

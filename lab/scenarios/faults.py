@@ -85,7 +85,9 @@ def truncated(vm: VM) -> None:
 FAULTS: dict[str, Fault] = {
     "hypervisor-truncated": Fault(truncated, r"GRUB could not start Xen.*xen"),
     "kernel-panic": Fault(
-        kernel_argument("rdinit=/nonexistent"), r"kernel panicked", r"Kernel panic - not syncing"
+        kernel_argument("rdinit=/nonexistent"),
+        r"kernel panicked.*within \d+ s",
+        r"Kernel panic - not syncing",
     ),
     "root-not-found": Fault(lost_root, r"root file system.*00000000-1111"),
     "early-hang": Fault(hang, r"hung early.*time limit"),

@@ -43,7 +43,7 @@ LEFT = (
 BY_HAND = """name = "byhand"
 type = "pv"
 kernel = "KERNEL"
-memory = 64
+memory = 128
 vif = ["mac=00:16:3e:01:02:03,ip=172.20.216.2,script=vif-xenable"]
 """
 """A guest of somebody else, in a file that only xl was told of."""

@@ -171,10 +171,17 @@ def test_what_brings_a_kernel_for_xen_alone_and_takes_it_away() -> None:
         build("xen-system-amd64", Depends="xen-hypervisor-4.20-amd64")
         build("xen-hypervisor-4.20-amd64")
         build("linux-image-amd64")
+        build("linux-headers-amd64")
         xen_image("6.12.9-1")
         publish()
+        with_headers = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, with_headers=True)
+        assert with_headers is not None and "linux-headers-amd64" in {c.name for c in with_headers.new}
+        # There are none of that one, and it comes without.
+        bare = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, xen_kernel=True, with_headers=True)
+        assert bare is not None and bare.problem == ""
         ours = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, xen_kernel=True)
         theirs = simulate(HOST, KERNELS_DEBIAN, with_kernel=True)
+        assert theirs is not None and "linux-headers-amd64" not in {c.name for c in theirs.new}
         assert ours is not None and theirs is not None and ours.kernel == theirs.kernel
         assert {c.name for c in ours.new} - {c.name for c in theirs.new} == {
             "xen-image-lean",

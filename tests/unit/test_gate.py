@@ -144,8 +144,8 @@ def test_the_messages_of_a_trial_outlive_its_reset(
     looks(monkeypatch, ("sshd: nothing listens",))
     gate.run_gate(host)
     assert host.text(gate.MESSAGES) == "# xl dmesg\nsaid to xl\n# dmesg\nnot allowed\n"
-    # A later boot that is not on trial leaves them.
-    host.write("/proc/cmdline", b"root=UUID=1 ro\n")
+    # A confirmed boot, as of the slot that it fell back to, leaves them.
+    write_environment(host, GRUB, Environment(trying="b", default="b", stage="started"))
     host.write(gate.MESSAGES, b"of the trial\n")
     looks(monkeypatch, ())
     gate.run_gate(host)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.factory import UPLINK, configured, make_config, make_facts
+from tests.factory import KERNEL, UPLINK, configured, make_config, make_facts
 from tests.recorded import GOLDEN, facts_of, machine_names
 from xenable.checks import ready, run_checks
 from xenable.config import KernelChoice
@@ -19,7 +19,7 @@ from xenable.errors import XenableError
 from xenable.machine import Candidate, Facts
 from xenable.model import Severity
 from xenable.network.effective import PATH, Mode, parse
-from xenable.plan import GENERATOR, make_plan, package_names
+from xenable.plan import GENERATOR, make_plan, menu_pairs, package_names
 from xenable.plan.network import NETWORKD, NETWORKMANAGER, VIF_SCRIPT, XENDOMAINS, XL_CONF
 from xenable.steps import KINDS
 from xenable.steps.base import Step
@@ -103,17 +103,20 @@ def test_a_kernel_for_xen_alone_is_dom0_s_and_leaves_the_native_menu_as_it_is() 
     assert "xen-image-lean" not in str([step.fields() for step in make_plan(facts, make_config())])
 
 
-def test_what_dkms_builds_is_built_for_a_kernel_that_comes() -> None:
+def test_headers_are_asked_for_where_apt_would_bring_them() -> None:
     facts = facts_of("debian13-cloud-kernel")
     assert package_names(facts, make_config()) == ("xen-system-amd64", "linux-image-amd64")
-    facts = replace(facts, modules=replace(facts.modules, dkms=("zfs/2.3.2",)))
+    headers = Candidate(name="linux-headers-amd64", version="6.12.107-1")
+    facts = replace(facts, packages=replace(facts.packages, new=(*facts.packages.new, headers)))
     names = ("xen-system-amd64", "linux-image-amd64", "linux-headers-amd64")
     assert package_names(facts, make_config()) == names
-    lean = Candidate(name="xen-image-lean", version="6.12.107-1")
-    new = tuple(c for c in facts.packages.new if not c.name.startswith("linux-"))
-    facts = replace(facts, packages=replace(facts.packages, xen_kernel=lean, new=(*new, lean)))
-    names = ("xen-system-amd64", "xen-image-lean", "xen-headers-lean")
-    assert package_names(facts, make_config(kernel=KernelChoice.XEN)) == names
+
+
+def test_a_plan_promises_no_kernel_that_the_menu_refuses() -> None:
+    kernels = (KERNEL, replace(KERNEL, version="6.99-cut-short", compression=""))
+    pairs = menu_pairs(make_facts(kernels=kernels), make_config())
+    assert pairs == (f"Xen 4.20 with Linux {KERNEL.version}",)
+    assert menu_pairs(make_facts(packages={"xen_series": ""}), make_config()) == ()
 
 
 def test_settings_reach_the_steps() -> None:

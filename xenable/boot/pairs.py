@@ -27,8 +27,12 @@ HEAD = 2 * _MULTIBOOT2_REACH
 _LARGEST_XEN = 64 << 20
 """Bytes, packed or not; of all the hypervisors so far none has a tenth of it."""
 
-XEN_ONLY = "linux-"
-"""How the name of a kernel begins that is for Xen alone: GRUB's own scripts look at no such file."""
+XEN_ONLY = ("linux-", "vmlinux-")
+"""How names of kernels begin of which GRUB's 10_linux makes no native entry. `xenable kernel build` makes
+those of the first kind, which its 20_linux_xen passes over too."""
+
+IMAGE = re.compile(r"(vmlinu[xz]|kernel|linux)-([A-Za-z0-9][A-Za-z0-9.+~_-]*)")
+"""A kernel's name in /boot; its second part is the version."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 _GARBAGE = re.compile(r"\.(dpkg-.*|rpmsave|rpmnew|sig|efi|config|map|tmp|bak)$|~$")
@@ -183,10 +187,10 @@ def dom0_kernels(host: Host, names: Sequence[str]) -> tuple[Dom0Kernel, ...]:
     here = frozenset(names)
     found = []
     for name in names:
-        match = re.fullmatch(r"(?:vmlinu[xz]|kernel|linux)-(.+)", name)
+        match = IMAGE.fullmatch(name)
         if not match or host.link_target(f"{BOOT}/{name}"):
             continue
-        version = match[1]
+        version = match[2]
         versions = (version, version.removesuffix(".old"))
         config = next((v for v in versions if f"config-{v}" in here), None)
         if (

@@ -185,10 +185,16 @@ def check_firewalls(facts: Facts, config: Config) -> Iterator[Finding]:
 
 def check_forwarding(facts: Facts, config: Config) -> Iterator[Finding]:
     n = facts.network
-    # Where forwarded packets are dropped, the firewall's finding says so.
-    switches = {"net.ipv4.ip_forward": n.ip_forward, "net.ipv6.conf.all.forwarding": n.ip6_forward}
-    on = [name for name, answer in switches.items() if answer is Answer.YES]
-    if on and config.guest_mode is Mode.ROUTED and n.forward_policy != "drop":
+    if config.guest_mode is not Mode.ROUTED:
+        return
+    on = []
+    # Where forwarded packets are dropped, the firewall's finding says so. That policy is mostly one of IPv4
+    # alone (Docker's): of IPv6 it says nothing.
+    if n.ip_forward is Answer.YES and n.forward_policy != "drop":
+        on.append("net.ipv4.ip_forward")
+    if n.ip6_forward is Answer.YES:
+        on.append("net.ipv6.conf.all.forwarding")
+    if on:
         yield FORWARDS.found(f"{words(on)} {are(on)} 1.")
 
 

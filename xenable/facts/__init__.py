@@ -43,6 +43,7 @@ def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
     firmware = probe_firmware(host)
     storage = probe_storage(host)
     kernels = probe_kernels(host)
+    modules = probe_modules(host)
     return Facts(
         distribution=distribution,
         cpu=probe_cpu(host, known),
@@ -53,8 +54,10 @@ def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
         boot_loader=probe_boot_loader(host, firmware, storage, known),
         menu=probe_menu(host),
         kernels=kernels,
-        packages=probe_packages(host, distribution, kernels, known, xen_kernel=xen_kernel),
-        modules=probe_modules(host),
+        packages=probe_packages(
+            host, distribution, kernels, known, xen_kernel=xen_kernel, dkms=bool(modules.dkms)
+        ),
+        modules=modules,
         other_hypervisors=probe_other_hypervisors(host, known),
         network=probe_network(host),
         console=probe_console(host),

@@ -52,14 +52,15 @@ def simulate(
     *,
     with_kernel: bool,
     xen_kernel: bool = False,
+    with_headers: bool = False,
     names: Iterable[str] = (),
 ) -> Simulation | None:
     """Ask the apt of this machine; None when it could not be read at all.
 
     `kernels` are the names under which the distribution's generic kernel may be found, the best first; it is
     part of what would be installed only `with_kernel`. With `xen_kernel` a kernel for Xen alone is, in its
-    place. `names` are those of the packages that dpkg has on record: with them it takes less
-    time.
+    place; and `with_headers` what modules are built with, where that is there. `names` are those of the
+    packages that dpkg has on record: with them it takes less time.
     """
     try:
         import apt_pkg
@@ -83,7 +84,7 @@ def simulate(
             install_recommends=install_recommends,
         )
     wanted = KERNELS_XEN if xen_kernel else kernels if with_kernel else ()
-    return _install(cache, depcache, kernels, wanted, install_recommends, names)
+    return _install(cache, depcache, kernels, wanted, install_recommends, names, with_headers=with_headers)
 
 
 def _leave_caches_alone(host: Host) -> None:
@@ -109,6 +110,8 @@ def _install(
     wanted: Sequence[str],
     install_recommends: bool,
     names: Iterable[str],
+    *,
+    with_headers: bool,
 ) -> Simulation:
     """`wanted`: the kernels of which the first that there is comes along."""
 
@@ -127,16 +130,20 @@ def _install(
     )
     if xen is None:
         return told
-    depcache.mark_install(xen.parent_pkg)
+    asked = [xen]
     if kernel is not None:
-        depcache.mark_install(kernel.parent_pkg)
+        asked.append(kernel)
+        headers = candidate(_named(kernel).headers) if with_headers else None
+        asked += [headers] if headers is not None else []
+    for version in asked:
+        depcache.mark_install(version.parent_pkg)
     recommended = _recommended(depcache, xen, candidate(LIBC))
     for version in recommended:
         depcache.mark_install(version.parent_pkg)
     new: list[Candidate] = []
     upgraded: list[Candidate] = []
     removed: list[str] = []
-    roots = [xen, *recommended, *([kernel] if kernel is not None else [])]
+    roots = [*asked, *recommended]
     for package in _touched(cache, depcache, roots, [cache[name] for name in names if name in cache]):
         if depcache.marked_install(package):
             new.append(_chosen(depcache, package))
@@ -150,7 +157,7 @@ def _install(
         problem=f"{SYSTEM} can't be installed: " + ", ".join(sorted(broken)) if broken else "",
         xen=_as_candidate(xen),
         xen_series=_series(xen),
-        recommended=tuple(Candidate(name=v.parent_pkg.name, version=v.ver_str) for v in recommended),
+        recommended=tuple(_named(v) for v in recommended),
         new=tuple(sorted(new, key=lambda c: c.name)),
         upgraded=tuple(sorted(upgraded, key=lambda c: c.name)),
         removed=tuple(sorted(removed)),
@@ -248,4 +255,8 @@ def _chosen(depcache: apt_pkg.DepCache, package: apt_pkg.Package) -> Candidate:
 
 
 def _as_candidate(version: apt_pkg.Version | None) -> Candidate | None:
-    return Candidate(name=version.parent_pkg.name, version=version.ver_str) if version is not None else None
+    return _named(version) if version is not None else None
+
+
+def _named(version: apt_pkg.Version) -> Candidate:
+    return Candidate(name=version.parent_pkg.name, version=version.ver_str)

@@ -7,7 +7,7 @@ import re
 from pathlib import PurePosixPath
 
 from xenable.boot.deadman import MODULES, watchdog_files
-from xenable.boot.pairs import INITRDS, XEN_ONLY, image_compression
+from xenable.boot.pairs import IMAGE, INITRDS, XEN_ONLY, image_compression
 from xenable.facts.dpkg import owner
 from xenable.facts.files import content, line
 from xenable.facts.initrd import unpacked_bytes
@@ -30,11 +30,7 @@ NO_IMAGE = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-
 
 def probe_kernels(host: Host) -> tuple[Kernel, ...]:
     running = line(host, "/proc/sys/kernel/osrelease")
-    names = [
-        name
-        for name in host.names(BOOT)
-        if name.startswith(("vmlinuz-", XEN_ONLY)) and not name.endswith(NO_IMAGE)
-    ]
+    names = [name for name in host.names(BOOT) if IMAGE.fullmatch(name) and not name.endswith(NO_IMAGE)]
     return tuple(_kernel(host, f"{BOOT}/{name}", running) for name in names)
 
 

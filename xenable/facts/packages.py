@@ -34,11 +34,12 @@ def probe_packages(
     known: Mapping[str, Known],
     *,
     xen_kernel: bool = False,
+    dkms: bool = False,
 ) -> Packages:
     """On a folder only what dpkg has on record is known: apt is asked on a running machine.
 
     The generic kernel counts as something to install when no kernel of the distribution here can be a dom0;
-    or, with `xen_kernel`, the one for Xen alone.
+    or, with `xen_kernel`, the one for Xen alone. With `dkms` its headers come too.
     """
     ubuntu = "ubuntu" in (distribution.id, *distribution.like)
     found = None
@@ -48,6 +49,7 @@ def probe_packages(
             KERNELS_UBUNTU if ubuntu else KERNELS_DEBIAN,
             with_kernel=not any(kernel.dom0 is Answer.YES and not kernel.xen_only for kernel in kernels),
             xen_kernel=xen_kernel,
+            with_headers=dkms,
             names=known,
         )
     told = found or Simulation()

@@ -74,7 +74,7 @@ def claims(host: Host) -> tuple[Claim, ...]:
 def taken_addresses(host: Host) -> set[IPv4Address]:
     """Addresses of all guests: by their records, claims, every xl.cfg and every domain, whosever it is."""
     # Of a file elsewhere, or of libvirt, there may be a domain alone.
-    texts = [text for _, addresses in xl.details(host).values() for text in addresses]
+    texts = [text for details in xl.details(host).values() for text in details.addresses]
     for name in records.names(host):
         # A damaged record must not stop all others; its xl.cfg says the address too.
         with contextlib.suppress(XenableError):

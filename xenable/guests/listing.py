@@ -14,7 +14,7 @@ from xenable.errors import XenableError
 from xenable.guests import images, qcow2, records, storage, xl, xlcfg
 from xenable.guests.images import Base
 from xenable.guests.model import Format, Guest
-from xenable.guests.xl import Domain
+from xenable.guests.xl import Details, Domain
 from xenable.host import Host
 from xenable.network.counters import spoofed
 
@@ -47,8 +47,6 @@ class Row:
     """Bytes of dom0's storage; blocks that are shared count."""
     autostart: bool = False
     isolated: bool | None = None
-    bridge: str = ""
-    """The bridge that it is on; empty where dom0 routes its addresses, and for guests of others."""
     spoofed: int | None = None
     """Frames with a false sender that were dropped since it was started."""
     ours: bool = False
@@ -60,8 +58,8 @@ class Row:
 
 
 UNGUARDED = (
-    "nothing keeps it from sending under false addresses: the rules are gone, as after `nft flush ruleset`; "
-    "`sudo systemctl reload xenable-network` sets them up again"
+    "nothing keeps it from sending under false addresses: its rules are gone, as after `nft flush ruleset`; "
+    "`sudo systemctl reload-or-restart xenable-network` sets them up again"
 )
 
 
@@ -73,9 +71,11 @@ def rows(host: Host) -> tuple[Row, ...]:
         found[row.name] = row if known is None else _merge(known, row)
     state, running = _domains(host)
     found = {name: replace(row, state=state) for name, row in found.items()}
-    dropped = spoofed(host) if running else {}
+    dropped = spoofed(host) if running else None
+    details = xl.details(host) if running else {}
     for domain in running:
-        found[domain.name] = _live(found.get(domain.name), domain, dropped)
+        told = details.get(domain.id, Details())
+        found[domain.name] = _live(found.get(domain.name), domain, told, dropped)
     return tuple(found[name] for name in sorted(found))
 
 
@@ -106,7 +106,6 @@ def _records(host: Host) -> list[Row]:
                 disk_bytes=guest.disk_bytes,
                 disk_used=used,
                 isolated=not host.exists(records.folder(guest.name) / "open"),
-                bridge=guest.bridge,
                 ours=True,
             )
         )
@@ -168,27 +167,24 @@ def _domains(host: Host) -> tuple[str, tuple[Domain, ...]]:
     if not found:
         return STOPPED, ()
     uptimes = xl.parse_uptime(host.run(["xl", "uptime"], check=False).stdout)
-    details = xl.details(host)
-    whole = []
-    for domain in found:
-        kind, addresses = details.get(domain.id, ("", ()))
-        whole.append(replace(domain, uptime=uptimes.get(domain.id), kind=kind, addresses=addresses))
-    return STOPPED, tuple(whole)
+    return STOPPED, tuple(replace(domain, uptime=uptimes.get(domain.id)) for domain in found)
 
 
-def _live(known: Row | None, domain: Domain, dropped: dict[str, int]) -> Row:
+def _live(known: Row | None, domain: Domain, told: Details, dropped: dict[str, int] | None) -> Row:
     row = known or Row(name=domain.name, state=UNKNOWN)
-    mine = [count for vif, count in dropped.items() if vif.startswith(f"vif{domain.id}.")]
-    unguarded = row.ours and domain.state == "running" and not row.bridge and not mine
+    # The emulated half of an HVM guest's interface has a counter of its own.
+    mine = [count for vif, count in (dropped or {}).items() if vif.removesuffix("-emu") in told.vifs]
+    running = row.ours and domain.state == "running"
+    unguarded = running and dropped is not None and not set(told.vifs) <= set(dropped)
     return replace(
         row,
         state=domain.state,
-        kind=domain.kind or row.kind,
+        kind=told.kind or row.kind,
         memory=domain.memory,
         vcpus=domain.vcpus,
         cpu_seconds=domain.cpu_seconds,
         uptime=domain.uptime,
-        addresses=domain.addresses or row.addresses,
+        addresses=told.addresses or row.addresses,
         spoofed=sum(mine) if mine else None,
         domain=domain.id,
         problem=row.problem or (UNGUARDED if unguarded else ""),

@@ -48,9 +48,6 @@ class Domain:
     cpu_seconds: float
     uptime: int | None = None
     """Seconds."""
-    kind: str = ""
-    """pv, pvh or hvm; empty when unknown."""
-    addresses: tuple[str, ...] = ()
 
 
 def is_dom0(host: Host) -> bool:
@@ -106,26 +103,44 @@ def parse_uptime(text: str) -> dict[int, int]:
     return found
 
 
-def parse_details(text: str) -> dict[int, tuple[str, tuple[str, ...]]]:
-    """Domain id to kind and addresses, from the JSON of `xl list -l`; empty when it can't be read."""
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What libxl was told of a domain."""
+
+    kind: str = ""
+    """pv, pvh or hvm; empty when unknown."""
+    addresses: tuple[str, ...] = ()
+    vifs: tuple[str, ...] = ()
+    """Names in dom0 of its interfaces that have addresses."""
+
+
+def parse_details(text: str) -> dict[int, Details]:
+    """Details by domain id, from the JSON of `xl list -l`; empty when it can't be read."""
     try:
         document = json.loads(text)
     except ValueError:
         return {}
-    found: dict[int, tuple[str, tuple[str, ...]]] = {}
+    found: dict[int, Details] = {}
     for entry in document if isinstance(document, list) else ():
         config = entry.get("config") if isinstance(entry, dict) else None
         if not isinstance(config, dict) or type(entry.get("domid")) is not int:
             continue
         info = config.get("c_info")
         kind = str(info.get("type", "")) if isinstance(info, Mapping) else ""
-        found[entry["domid"]] = kind, tuple(_addresses(config.get("nics")))
+        nics = config.get("nics")
+        routed = [nic for nic in nics if isinstance(nic, dict)] if isinstance(nics, list) else []
+        routed = [nic for nic in routed if str(nic.get("ip") or "").split()]
+        found[entry["domid"]] = Details(
+            kind=kind,
+            addresses=tuple(word for nic in routed for word in str(nic["ip"]).split()),
+            vifs=tuple(_vif(entry["domid"], nic) for nic in routed),
+        )
     return found
 
 
-def _addresses(nics: Any) -> list[str]:
-    items = nics if isinstance(nics, list) else []
-    return [word for nic in items if isinstance(nic, dict) for word in str(nic.get("ip") or "").split()]
+def _vif(domain: int, nic: Mapping[str, Any]) -> str:
+    # vifname of xl.cfg; else what the kernel calls it.
+    return str(nic.get("ifname") or f"vif{domain}.{nic.get('devid', 0)}")
 
 
 def domains(host: Host) -> tuple[Domain, ...]:
@@ -135,8 +150,8 @@ def domains(host: Host) -> tuple[Domain, ...]:
     return parse_list(host.run(["xl", "list", "-v"]).stdout)
 
 
-def details(host: Host) -> dict[int, tuple[str, tuple[str, ...]]]:
-    """Domain id to kind and addresses of the guests that are there now; empty where xl has no answer."""
+def details(host: Host) -> dict[int, Details]:
+    """Details of the guests that are there now, by domain id; empty where xl has no answer."""
     return parse_details(host.run(["xl", "list", "-l"], check=False).stdout) if is_dom0(host) else {}
 
 

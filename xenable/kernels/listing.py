@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from xenable.boot.deadman import MODULES
-from xenable.boot.pairs import XEN_ONLY, newest_first
+from xenable.boot.pairs import IMAGE, XEN_ONLY, newest_first
 from xenable.facts.dpkg import owner
 from xenable.facts.files import line
 from xenable.facts.kernels import BOOT, NO_IMAGE, probe_kernels, read_options
@@ -18,8 +18,6 @@ GUEST_OPTIONS = frozenset(
     {"CONFIG_XEN", "CONFIG_HVC_XEN", "CONFIG_XEN_BLKDEV_FRONTEND", "CONFIG_XEN_NETDEV_FRONTEND"}
 )
 """Beside CONFIG_XEN_PV or CONFIG_XEN_PVH: console, disk and network of a guest."""
-
-_IMAGE = re.compile(r"(vmlinu[xz]|kernel|linux)-([A-Za-z0-9][A-Za-z0-9.+~_-]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +44,28 @@ def kernel_rows(host: Host) -> tuple[KernelRow, ...]:
     images = {
         match[2]: f"{BOOT}/{name}"
         for name in host.names(BOOT)
-        if (match := _IMAGE.fullmatch(name)) and not name.endswith(NO_IMAGE)
+        if (match := IMAGE.fullmatch(name)) and not name.endswith(NO_IMAGE)
         if not host.link_target(f"{BOOT}/{name}")
     }
     folders = [name for name in host.names(MODULES) if host.is_dir(f"{MODULES}/{name}")]
     makers = _makers(host)
     running = line(host, "/proc/sys/kernel/osrelease")
-    lacking = {kernel.image for kernel in probe_kernels(host) if _lacks(kernel)}
+    tried = {kernel.image: _tried(kernel) for kernel in probe_kernels(host)}
     versions = newest_first(tuple({*images, *folders}))
     rows = (
         _row(host, version, images.get(version, ""), version in folders, version == running, makers)
         for version in versions
     )
-    return tuple(replace(row, dom0=Answer.NO) if row.image in lacking else row for row in rows)
+    return tuple(replace(row, dom0=tried.get(row.image, row.dom0)) for row in rows)
 
 
-def _lacks(kernel: Kernel) -> bool:
-    """Whether a kernel has dom0 support, and something else that a trial needs is not there."""
-    able = kernel.dom0 is Answer.YES
-    return able and not (kernel.initrd and kernel.compression and kernel.watchdog is not Answer.NO)
+def _tried(kernel: Kernel) -> Answer:
+    """Whether a trial takes it as dom0's. Ubuntu lets only root see how it is packed."""
+    if kernel.dom0 is not Answer.YES:
+        return kernel.dom0
+    if not kernel.initrd or kernel.watchdog is Answer.NO:
+        return Answer.NO
+    return Answer.of(True if kernel.compression else None)
 
 
 def _row(
@@ -75,7 +76,7 @@ def _row(
     # /lib is a link, and dpkg knows a file by the name that its package has for it.
     paths = (image,) if image else (f"{MODULES}/{version}", f"/usr{MODULES}/{version}")
     package = _package(host, paths, version)
-    xen_only = image.startswith(f"{BOOT}/{XEN_ONLY}")
+    xen_only = image.rpartition("/")[2].startswith(XEN_ONLY)
     guest = options >= GUEST_OPTIONS and bool({"CONFIG_XEN_PV", "CONFIG_XEN_PVH"} & options)
     return KernelRow(
         version=version,

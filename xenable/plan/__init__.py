@@ -12,11 +12,11 @@ import re
 
 from xenable.boot.commandline import xen_arguments
 from xenable.boot.pairs import newest_first
-from xenable.checks.kernels import adds_kernel, dom0_kernels
+from xenable.checks.kernels import adds_kernel, dom0_kernels, readable
 from xenable.checks.memory import dom0_memory
 from xenable.config import Config
 from xenable.errors import XenableError
-from xenable.machine import Facts
+from xenable.machine import Answer, Facts
 from xenable.plan.network import network_steps
 from xenable.plan.texts import generator_script, packages_hook, settings_early, settings_late
 from xenable.steps.base import Step
@@ -87,11 +87,10 @@ def package_names(facts: Facts, config: Config) -> tuple[str, ...]:
         packages.kernel if adds_kernel(facts) else None,
         packages.xen_kernel if config.xen_kernel else None,
     )
+    new = {candidate.name for candidate in packages.new}
     for kernel in kernels:
         if kernel is not None:
-            names.append(kernel.name)
-            if facts.modules.dkms:
-                names.append(kernel.name.replace("-image-", "-headers-"))
+            names += [kernel.name, *({kernel.headers} & new)]
     return tuple(names)
 
 
@@ -103,7 +102,8 @@ def menu_pairs(facts: Facts, config: Config) -> tuple[str, ...]:
     packages = facts.packages
     new = (_KERNEL_PACKAGE.fullmatch(candidate.name) for candidate in packages.new)
     # To the name of a version it is no matter whether it is here or comes.
-    xen_only = {k.version: k.xen_only for k in dom0_kernels(facts)}
+    here = (k for k in dom0_kernels(facts) if readable(k, packages.xen_series) is Answer.YES)
+    xen_only = {k.version: k.xen_only for k in here}
     xen_only |= {match[2]: match[1] == "xen" for match in new if match}
     order = sorted(newest_first(tuple(xen_only)), key=lambda v: xen_only[v] is not config.xen_kernel)
     series = packages.xen_series

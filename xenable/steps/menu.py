@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from xenable.boot.pairs import XEN_ONLY
 from xenable.boot.slots import slot_folder
 from xenable.errors import XenableError
 from xenable.host import STATE, Host
@@ -26,7 +25,7 @@ GENERATORS = Path("/etc/grub.d")
 XEN_GENERATORS = ("/etc/grub.d/90_xenable", "/etc/grub.d/20_linux_xen")
 """Ours, and GRUB's own that we switch off: all but their sections is the native part of the menu."""
 
-KERNELS = ("vmlinu", "kernel-", XEN_ONLY, "xen")
+KERNELS = ("vmlinu", "kernel-", "linux-", "xen")
 INITRDS = ("initrd", "initramfs")
 """Beginnings of the names of files in /boot that a menu may name."""
 

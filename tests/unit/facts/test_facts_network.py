@@ -95,6 +95,7 @@ def test_interfaces_of_a_folder(tmp_path: Path) -> None:
             "/etc/netplan/1.yaml": "network:\n  ethernets:\n    en1:\n      dhcp4: true\n",
             "/etc/ufw/ufw.conf": "ENABLED=yes\n",
             "/proc/sys/net/ipv4/ip_forward": "1\n",
+            "/proc/sys/net/ipv6/conf/all/forwarding": "0\n",
         },
     )
     found = probe_network(host)
@@ -106,6 +107,7 @@ def test_interfaces_of_a_folder(tmp_path: Path) -> None:
         ("wl0", "wireless", "networkmanager", False),
     ]
     assert (found.firewalls, found.forward_policy, found.ip_forward) == (("ufw",), "", Answer.YES)
+    assert found.ip6_forward is Answer.NO
 
 
 @pytest.mark.parametrize("machine_id", ["", "uninitialized\n", "0" * 31 + "\n", "x" * 32 + "\n"])

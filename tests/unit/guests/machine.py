@@ -90,11 +90,8 @@ class Xen:
         return Result(0, "", "")
 
     def do_nft(self, words: list[str]) -> Result:
-        assert words[1:3] == ["-j", "list"]
-        counters = [
-            {"counter": {"name": f"vif{number}.0", "packets": 0}} for number, _ in enumerate(self.running, 1)
-        ]
-        return Result(0, json.dumps({"nftables": counters}), "")
+        assert words[1:] == ["-j", "list", "counters"]
+        return Result(0, '{"nftables": []}', "")
 
     def do_losetup(self, words: list[str]) -> Result:
         if words[1] == "--detach":

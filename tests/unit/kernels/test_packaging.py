@@ -87,12 +87,14 @@ def test_scripts(tmp_path: Path) -> None:
 class Machine:
     """Folders and programs that stand in for those of a machine on which the scripts of a package run."""
 
-    PLACES = ("etc/apt/apt.conf.d", "etc/initramfs/post-update.d", "boot", "lib/modules")
+    PLACES = ("etc/apt/apt.conf.d", "etc/initramfs", "boot", "lib/modules")
 
     def __init__(self, root: Path) -> None:
         self.root = root
         for place in (*self.PLACES, "bin"):
             (root / place).mkdir(parents=True)
+        # There is none before a kernel makes it.
+        (root / "etc/initramfs").rmdir()
         for name in ("depmod", "run-parts"):
             self.program(name, ":")
         self.image = root / "boot/linux-6.12.9-2-xen-lean"
@@ -103,8 +105,8 @@ class Machine:
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
 
-    def run(self, text: str, *words: str) -> None:
-        env = {"PATH": f"{self.root / 'bin'}:/usr/bin:/bin"}
+    def run(self, text: str, *words: str, **more: str) -> None:
+        env = {"PATH": f"{self.root / 'bin'}:/usr/bin:/bin", **more}
         subprocess.run(["sh", "-c", text, "script", *words], check=True, env=env)
 
     def script(self, name: str, action: str) -> None:
@@ -152,31 +154,36 @@ def test_its_initrd_follows_that_of_the_native_system(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.program("uname", "echo 6.12.8-cloud-amd64")
     renewed = tmp_path / "renewed"
-    machine.program("update-initramfs", f"echo $* >>{renewed}")
-    machine.program(
-        "linux-version", '[ $1 = sort ] && exec sort -V; printf "%s\n" 6.12.8-amd64 6.12.7-cloud-amd64'
-    )
+    machine.program("update-initramfs", f"echo $* >>{renewed}; exit 1")
+    # The last one has no initrd: update-initramfs does not count it.
+    natives = ("6.12.8-amd64", "6.12.7-cloud-amd64", "6.12.8-amd64.old")
+    machine.program("linux-version", f'[ $1 = sort ] && exec sort -V; printf "%s\\n" {" ".join(natives)}')
+    for version in natives[:2]:
+        (tmp_path / f"boot/initrd.img-{version}").touch()
     machine.script("postinst", "configure")
-    (hook,) = (tmp_path / "etc/initramfs/post-update.d").iterdir()
-    # run-parts takes no other names, and nothing that is not executable.
-    assert re.fullmatch(r"[A-Za-z0-9_-]+", hook.name) and os.access(hook, os.X_OK)
+    hook = tmp_path / "etc/initramfs/post-update.d/xen-image"
+    # run-parts takes nothing that is not executable.
+    assert os.access(hook, os.X_OK)
     subprocess.run(["shellcheck", hook], check=True)
     for version in ("6.12.9-1-xen-lean", "6.12.9-2-xen-lean", "6.12.9-3-xen-generic", "6.12.9-10-xen-lean"):
         (tmp_path / f"boot/linux-{version}").touch()
         (tmp_path / f"boot/initrd.img-{version}").touch()
-    # Not by an older kernel's, nor by its own: that would go on for ever.
+    newest = ("6.12.8-amd64", "/boot/initrd.img-6.12.8-amd64")
+    # Not by an older kernel's, nor by its own: that would go on for ever; nor when a kernel is installed.
     for version in ("6.12.7-cloud-amd64", "6.12.9-10-xen-lean"):
         machine.run(hook.read_text(), version, f"/boot/initrd.img-{version}")
+    machine.run(hook.read_text(), *newest, DEB_MAINT_PARAMS="configure")
     assert not renewed.exists()
-    machine.run(hook.read_text(), "6.12.8-amd64", "/boot/initrd.img-6.12.8-amd64")
+    # One that fails keeps neither the other nor the native kernel from theirs.
+    machine.run(hook.read_text(), *newest)
     assert renewed.read_text() == "-u -k 6.12.9-3-xen-generic\n-u -k 6.12.9-10-xen-lean\n"
     renewed.unlink()
     for path in (tmp_path / "boot").glob("*-xen-*"):
         path.unlink()
-    machine.run(hook.read_text(), "6.12.8-amd64", "/boot/initrd.img-6.12.8-amd64")
+    machine.run(hook.read_text(), *newest)
     assert not renewed.exists()
     machine.script("postrm", "remove")
-    assert not hook.exists()
+    assert not (tmp_path / "etc/initramfs").exists()
 
 
 # --------------------------------------------------------------------------------------------------- numbers

@@ -12,6 +12,7 @@ LISTED = """{"nftables": [{"metainfo": {"version": "1.0.6"}},
  {"table": {"family": "netdev", "name": "xenable", "handle": 1}},
  {"counter": {"family": "netdev", "name": "vif3.0-emu", "table": "xenable", "packets": 0, "bytes": 0}},
  {"counter": {"family": "netdev", "name": "vif3.0", "table": "xenable", "packets": 17, "bytes": 900}},
+ {"counter": {"family": "netdev", "name": "vif3.0", "table": "theirs", "packets": 1, "bytes": 90}},
  {"chain": {"family": "netdev", "table": "xenable", "name": "vif3.0", "handle": 1}}]}"""
 
 
@@ -19,14 +20,14 @@ LISTED = """{"nftables": [{"metainfo": {"version": "1.0.6"}},
     ("result", "counts"),
     [
         (Result(0, LISTED, ""), {"vif3.0-emu": 0, "vif3.0": 17}),
-        (Result(1, "", "Error: No such file or directory"), {}),
-        (Result(127, "", "nft: not found"), {}),
-        (Result(0, "", ""), {}),
+        (Result(1, "", "Error: Operation not permitted"), None),
+        (Result(127, "", "nft: not found"), None),
+        (Result(0, "", ""), None),
         (Result(0, '{"nftables": []}', ""), {}),
-        (Result(0, "[]", ""), {}),
+        (Result(0, "[]", ""), None),
     ],
 )
-def test_spoofed(monkeypatch: pytest.MonkeyPatch, result: Result, counts: dict[str, int]) -> None:
+def test_spoofed(monkeypatch: pytest.MonkeyPatch, result: Result, counts: dict[str, int] | None) -> None:
     asked: list[list[str]] = []
 
     def run(self: Host, cmd: list[str], *, check: bool = True) -> Result:
@@ -35,4 +36,4 @@ def test_spoofed(monkeypatch: pytest.MonkeyPatch, result: Result, counts: dict[s
 
     monkeypatch.setattr(Host, "run", run)
     assert spoofed(Host()) == counts
-    assert asked == [["nft", "-j", "list", "table", "netdev", "xenable"]]
+    assert asked == [["nft", "-j", "list", "counters"]]

@@ -101,6 +101,20 @@ CASES: tuple[Case, ...] = (
         "firewall",
     ),
     (
+        "network/forwards",
+        {"network": {"ip6_forward": Answer.YES, "forward_policy": "drop", "ip_forward": Answer.YES}},
+        {},
+        "net.ipv6.conf.all.forwarding is 1. So guests",
+        "firewall",
+    ),
+    (
+        "network/forwards",
+        {"network": {"ip6_forward": Answer.YES, "ip_forward": Answer.YES}},
+        {},
+        "net.ipv4.ip_forward and net.ipv6.conf.all.forwarding are 1.",
+        "firewall",
+    ),
+    (
         "network/manager-unknown",
         {"network": {"interfaces": (replace(UPLINK, manager=""),)}},
         {},
