@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.factory import HEALTHY, make_config
-from xenable.checks.boot_loader import check_menu
+from xenable.checks.boot_loader import check_menu, default_entries
 from xenable.errors import XenableError
 from xenable.facts.menu import probe_menu
 from xenable.host import STATE, Host
 from xenable.model import Severity
-from xenable.steps.menu import MADE, MENU, Menu, RefreshMenu
+from xenable.steps.menu import MADE, MENU, Menu, RefreshMenu, native_part
 
 from .kinds import ENTRY, GENERATOR
 from .sandbox import boot_menu, command, inside, needs_sandbox
@@ -122,6 +123,44 @@ def test_a_menu_in_the_language_of_the_machine_keeps_it() -> None:
         assert b"Titel de_DE.UTF-8" in MENU.read_bytes() and b"xenable-a" in MENU.read_bytes()
 
     inside(work)
+
+
+@pytest.mark.parametrize(("locale", "word"), [("de_DE", "Büro"), ("ja_JP", "業務サーバ")])
+def test_a_default_by_titles_in_other_languages(locale: str, word: str) -> None:
+    """GRUB_DEFAULT names an entry of a submenu by both titles, as the real 10_linux has them there.
+
+    Debian's own catalogues of GRUB have no translation of them: what is not English is the system's name.
+    """
+
+    def work() -> None:
+        command(f"localedef -i {locale} -f UTF-8 {locale}.UTF-8")
+        os.environ.update(LANG=f"{locale}.UTF-8", LC_ALL="", LANGUAGE="")
+        Path("/etc/default/locale").write_text(f"LANG={locale}.UTF-8\n")
+        settings = Path("/etc/default/grub")
+        settings.write_text(f"GRUB_DISTRIBUTOR='{word}'\n")
+        boot_menu()
+        found = titles()
+        assert all(word in title for title in found) and len(found) == 6
+        submenu, older = found[1], next(t for t in found if "6.1.0-1-amd64" in t)
+        settings.write_text(f"GRUB_DISTRIBUTOR='{word}'\nGRUB_DEFAULT='{submenu}>{older}'\n")
+        command("update-grub")
+        before = native_part(MENU.read_bytes())
+        facts = dataclasses.replace(HEALTHY, menu=probe_menu(HOST))
+        entries = default_entries(facts.menu, facts.menu.grub_default)
+        assert [entry.title for entry in entries] == [older], entries
+        assert not [f for f in check_menu(facts, make_config()) if f.severity is not Severity.NOTE]
+        # Root's shell is in another language.
+        os.environ["LANG"] = "C.UTF-8"
+        generator()
+        STEP.do(HOST, STEP.save(HOST), tell)
+        assert native_part(MENU.read_bytes()) == before and b"xenable-a" in MENU.read_bytes()
+
+    inside(work)
+
+
+def titles() -> list[str]:
+    """Of the menu's entries and submenus."""
+    return re.findall(r"^\s*(?:menuentry|submenu) '([^']*)'", MENU.read_text(), re.MULTILINE)
 
 
 def test_a_menu_that_was_old_already_comes_back_as_it_was() -> None:
