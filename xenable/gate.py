@@ -25,7 +25,8 @@ PAUSE = 2.0
 LONGEST_PAUSE = 10.0
 NO_BLOCK = ("GRUB's environment block: it can't be read",)
 MESSAGES = Path("/var/log/xenable/trial-boot.log")
-"""Of Xen and dom0's kernel in the last trial: where the journal is not kept, a reset destroys them."""
+"""Of Xen and dom0's kernel in the last guarded boot, or in the trial that fell back to it: where the journal
+is not kept, a reset destroys them."""
 
 MARGIN = 15
 """Seconds before the dead-man at which the gate gives up by itself, so that its last word is on disk."""
@@ -78,8 +79,8 @@ def judge(host: Host) -> None:
         if record is None:
             record = _first_record(host, env, seconds, deadline)
             _keep(host, record)
-            # A confirmed one may be what another slot's trial fell back to: that one's are the ones to keep.
-            if deadline and not confirmed:
+            # Where another slot's trial has just fallen back to this one, that one's are the ones to keep.
+            if deadline and not (confirmed and record.earlier):
                 keep_messages(host)
         if not lacking and not hold:
             kept = trial.accept(host)
@@ -148,7 +149,7 @@ def give_up(host: Host, record: Trial) -> None:
 
 def keep_messages(host: Host) -> None:
     """Put what Xen and dom0's kernel have said on disk, for a report. What fails is left out, and said."""
-    found = []
+    found = [f"# boot {host.text('/proc/sys/kernel/random/boot_id').strip()}\n"]
     for cmd in (("xl", "dmesg"), ("dmesg",)):
         # The reset is near. Should the dead-man be quicker, the gate's last word is on disk already.
         result = host.run(cmd, check=False, timeout=2)

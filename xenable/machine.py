@@ -202,7 +202,7 @@ class Candidate:
 
     @property
     def headers(self) -> str:
-        """Of a kernel's package, the one with what modules are built with: linux-headers-amd64."""
+        """Of a kernel's package, the one with what modules are built with: linux-headers-6.12.107-amd64."""
         return self.name.replace("-image-", "-headers-")
 
 

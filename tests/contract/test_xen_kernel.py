@@ -171,14 +171,25 @@ def test_what_brings_a_kernel_for_xen_alone_and_takes_it_away() -> None:
         build("xen-system-amd64", Depends="xen-hypervisor-4.20-amd64")
         build("xen-hypervisor-4.20-amd64")
         build("linux-image-amd64")
-        build("linux-headers-amd64")
-        xen_image("6.12.9-1")
+        # The metapackage is here, and older: it stays, for an upgrade could not be undone.
+        build("linux-headers-amd64", "1")
         publish()
-        with_headers = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, with_headers=True)
-        assert with_headers is not None and "linux-headers-amd64" in {c.name for c in with_headers.new}
-        # There are none of that one, and it comes without.
-        bare = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, xen_kernel=True, with_headers=True)
-        assert bare is not None and bare.problem == ""
+        command("apt-get install -qq -y linux-headers-amd64")
+        build("linux-headers-amd64", "2")
+        build("linux-headers-6.12.9-amd64")
+        build("linux-image-6.12.9-amd64")
+        build("linux-image-amd64", "2", Depends="linux-image-6.12.9-amd64")
+        xen_image("6.12.9-1")
+        build("xen-headers-6.12.9-1-xen-lean", "6.12.9-1")
+        publish()
+        for xen_kernel, image in (
+            (False, "linux-image-6.12.9-amd64"),
+            (True, "xen-image-6.12.9-1-xen-lean"),
+        ):
+            told = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, xen_kernel=xen_kernel, with_headers=True)
+            assert told is not None and told.upgraded == ()
+            new = {c.name for c in told.new}
+            assert {image, image.replace("-image-", "-headers-")} <= new
         ours = simulate(HOST, KERNELS_DEBIAN, with_kernel=True, xen_kernel=True)
         theirs = simulate(HOST, KERNELS_DEBIAN, with_kernel=True)
         assert theirs is not None and "linux-headers-amd64" not in {c.name for c in theirs.new}
@@ -187,7 +198,8 @@ def test_what_brings_a_kernel_for_xen_alone_and_takes_it_away() -> None:
             "xen-image-lean",
             f"xen-image-{RELEASE}",
         }
-        assert {c.name for c in theirs.new} - {c.name for c in ours.new} == {"linux-image-amd64"}
+        only = {"linux-image-amd64", "linux-image-6.12.9-amd64"}
+        assert {c.name for c in theirs.new} - {c.name for c in ours.new} == only
         step = InstallPackages(names=("xen-system-amd64", "xen-image-lean"), recommended=())
         saved = step.save(HOST)
         step.do(HOST, saved, tell)

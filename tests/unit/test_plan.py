@@ -106,9 +106,10 @@ def test_a_kernel_for_xen_alone_is_dom0_s_and_leaves_the_native_menu_as_it_is() 
 def test_headers_are_asked_for_where_apt_would_bring_them() -> None:
     facts = facts_of("debian13-cloud-kernel")
     assert package_names(facts, make_config()) == ("xen-system-amd64", "linux-image-amd64")
-    headers = Candidate(name="linux-headers-amd64", version="6.12.107-1")
-    facts = replace(facts, packages=replace(facts.packages, new=(*facts.packages.new, headers)))
-    names = ("xen-system-amd64", "linux-image-amd64", "linux-headers-amd64")
+    (image,) = (c for c in facts.packages.new if c.name.startswith("linux-image-6"))
+    come = (Candidate(name=image.headers, version="1"), Candidate(name="linux-headers-common", version="1"))
+    facts = replace(facts, packages=replace(facts.packages, new=(*facts.packages.new, *come)))
+    names = ("xen-system-amd64", "linux-image-amd64", image.headers)
     assert package_names(facts, make_config()) == names
 
 

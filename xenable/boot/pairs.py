@@ -120,7 +120,9 @@ def make_pairs(
 ) -> tuple[Pair, ...]:
     """Pure: what fits together, none twice, newest first; see usable_pairs."""
     by_xen = {xen.version: xen for xen in reversed(xens)}
-    by_kernel = {kernel.version: kernel for kernel in reversed(kernels)}
+    # Of two images of one version the one that boots natively, too.
+    natives_last = sorted(reversed(kernels), key=lambda kernel: not kernel.xen_only)
+    by_kernel = {kernel.version: kernel for kernel in natives_last}
     order = sorted(
         newest_first(tuple(by_kernel)),
         key=lambda version: by_kernel[version].xen_only is not xen_kernels_first,

@@ -130,13 +130,19 @@ def _install(
     )
     if xen is None:
         return told
-    asked = [xen]
-    if kernel is not None:
-        asked.append(kernel)
-        headers = candidate(_named(kernel).headers) if with_headers else None
-        asked += [headers] if headers is not None else []
+    asked = [xen, *([kernel] if kernel is not None else [])]
     for version in asked:
         depcache.mark_install(version.parent_pkg)
+    if kernel is not None and with_headers:
+        # Not the metapackage: apt would upgrade an older one that is here, which nothing undoes.
+        needed = (
+            one.target_pkg for alternatives in kernel.depends_list.get("Depends", []) for one in alternatives
+        )
+        images = [depcache.get_candidate_ver(p) for p in needed if depcache.marked_install(p)]
+        headers = [candidate(_named(image).headers) for image in images if image is not None]
+        for found in (version for version in headers if version is not None):
+            depcache.mark_install(found.parent_pkg)
+            asked.append(found)
     recommended = _recommended(depcache, xen, candidate(LIBC))
     for version in recommended:
         depcache.mark_install(version.parent_pkg)

@@ -31,7 +31,9 @@ NO_IMAGE = (".old", ".bak", ".sig", ".signed", ".dpkg-new", ".dpkg-old", ".dpkg-
 def probe_kernels(host: Host) -> tuple[Kernel, ...]:
     running = line(host, "/proc/sys/kernel/osrelease")
     names = [name for name in host.names(BOOT) if IMAGE.fullmatch(name) and not name.endswith(NO_IMAGE)]
-    return tuple(_kernel(host, f"{BOOT}/{name}", running) for name in names)
+    # An unpacked twin, to debug with.
+    twins = {name.replace("vmlinuz-", "vmlinux-", 1) for name in names if name.startswith("vmlinuz-")}
+    return tuple(_kernel(host, f"{BOOT}/{name}", running) for name in names if name not in twins)
 
 
 def parse_config(text: str) -> frozenset[str]:

@@ -233,10 +233,12 @@ def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
     host.remove(records.cfg(name))
     claims.forget_name(host, name)
     home = records.folder(name)
+    storage.detach_loops(host, home)
     if disk is not None:
         storage.remove_disk(host, disk.path, disk.format)
         own = Path(disk.path).parent
         if disk.format is not Format.BLOCK and own != home and own.name == name:
+            storage.detach_loops(host, own)
             images.discard(host, own)
     gone = GUESTS / f".{name}{claims.REMOVING}"
     images.discard(host, gone)

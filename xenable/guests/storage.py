@@ -233,7 +233,7 @@ def detach_loops(host: Host, folder: Path) -> None:
     listing = ["losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]
     for row in host.run(listing, check=False).stdout.splitlines():
         device, _, path = row.partition(" ")
-        if path.startswith(f"{folder}/"):
+        if path.startswith(f"{host.resolve(folder)}/"):
             host.run(["losetup", "--detach", device], check=False)
 
 

@@ -50,7 +50,7 @@ def kernel_rows(host: Host) -> tuple[KernelRow, ...]:
     folders = [name for name in host.names(MODULES) if host.is_dir(f"{MODULES}/{name}")]
     makers = _makers(host)
     running = line(host, "/proc/sys/kernel/osrelease")
-    tried = {kernel.image: _tried(kernel) for kernel in probe_kernels(host)}
+    tried = {kernel.image: _tried(host, kernel) for kernel in probe_kernels(host)}
     versions = newest_first(tuple({*images, *folders}))
     rows = (
         _row(host, version, images.get(version, ""), version in folders, version == running, makers)
@@ -59,13 +59,13 @@ def kernel_rows(host: Host) -> tuple[KernelRow, ...]:
     return tuple(replace(row, dom0=tried.get(row.image, row.dom0)) for row in rows)
 
 
-def _tried(kernel: Kernel) -> Answer:
+def _tried(host: Host, kernel: Kernel) -> Answer:
     """Whether a trial takes it as dom0's. Ubuntu lets only root see how it is packed."""
     if kernel.dom0 is not Answer.YES:
         return kernel.dom0
     if not kernel.initrd or kernel.watchdog is Answer.NO:
         return Answer.NO
-    return Answer.of(True if kernel.compression else None)
+    return Answer.of(None if host.forbidden(kernel.image) else bool(kernel.compression))
 
 
 def _row(

@@ -83,15 +83,12 @@ def package_names(facts: Facts, config: Config) -> tuple[str, ...]:
     for Xen alone is wanted; with its headers where DKMS has modules to build for it."""
     packages = facts.packages
     names = [packages.xen.name] if packages.xen else []
-    kernels = (
-        packages.kernel if adds_kernel(facts) else None,
-        packages.xen_kernel if config.xen_kernel else None,
-    )
-    new = {candidate.name for candidate in packages.new}
-    for kernel in kernels:
-        if kernel is not None:
-            names += [kernel.name, *({kernel.headers} & new)]
-    return tuple(names)
+    if adds_kernel(facts) and packages.kernel:
+        names.append(packages.kernel.name)
+    if config.xen_kernel and packages.xen_kernel:
+        names.append(packages.xen_kernel.name)
+    headers = {candidate.headers for candidate in packages.new if _KERNEL_PACKAGE.fullmatch(candidate.name)}
+    return (*names, *(candidate.name for candidate in packages.new if candidate.name in headers))
 
 
 def menu_pairs(facts: Facts, config: Config) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.boot.fixtures import EFI, HEADER, XEN_ELF, bzimage, make_boot
 from xenable.boot.pairs import can_unpack, is_multiboot2, kernel_compression, newest_first, usable_pairs
+from xenable.facts.kernels import probe_kernels
 
 
 def ids(
@@ -79,6 +80,16 @@ def test_what_is_no_dom0_kernel(tmp_path: Path) -> None:
     (boot / "config-6.9").unlink()
     (boot / "vmlinuz-6.8").write_bytes(bzimage("unknown"))
     assert [pair.kernel.version for pair in usable_pairs(host)] == ["6.12.1-amd64"]
+
+
+def test_an_unpacked_twin_takes_nothing_from_the_kernel(tmp_path: Path) -> None:
+    host = make_boot(tmp_path, ("4.20",), ("6.12.1-amd64", "6.1.9-amd64"))
+    (tmp_path / "boot/vmlinux-6.12.1-amd64").write_bytes(b"\x7fELF")
+    found = usable_pairs(host)
+    assert [pair.kernel.path for pair in found] == [f"/boot/vmlinuz-{v}-amd64" for v in ("6.12.1", "6.1.9")]
+    assert [kernel.image for kernel in probe_kernels(host)] == [
+        f"/boot/vmlinuz-{version}-amd64" for version in ("6.1.9", "6.12.1")
+    ]
 
 
 def test_initrd_and_old_kernels(tmp_path: Path) -> None:

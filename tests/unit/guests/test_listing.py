@@ -173,7 +173,7 @@ def test_a_guest_that_nothing_guards_is_named(xen: Xen) -> None:
     xen.answers["nft"] = Result(0, '{"nftables": []}', "")
     # It runs; others' guests are not Xenable's to guard.
     assert unguarded(xen) == ["web1"]
-    assert "reload" in plain(render_guests(listing.rows(xen.host), 80))
+    assert "reload-or-restart" in plain(render_guests(listing.rows(xen.host), 80))
     # Where nft has no answer, nobody knows.
     xen.answers["nft"] = Result(1, "", "Operation not permitted")
     assert not unguarded(xen)
@@ -186,6 +186,9 @@ def test_what_is_on_a_bridge_or_has_another_name_is_not_taken_for_unguarded(
     xen: Xen, nic: dict[str, object]
 ) -> None:
     fill(xen)
+    counters = [{"counter": COUNTER | {"name": "vif33.0", "packets": 1}}]
+    xen.answers["nft"] = Result(0, json.dumps({"nftables": counters}), "")
+    assert unguarded(xen) == ["web1"]
     xen.answers["xl list -l"] = Result(0, json.dumps([{"domid": 3, "config": {"nics": [nic]}}]), "")
     assert not unguarded(xen)
 

@@ -76,8 +76,7 @@ def test_rows(host: Host) -> None:
     [
         ("/boot/initrd.img-6.12.9-1-xen-lean", Answer.NO),
         ("/lib/modules/6.12.9-1-xen-lean/modules.builtin", Answer.NO),
-        # As where only root may read it.
-        ("/boot/linux-6.12.9-1-xen-lean", Answer.UNKNOWN),
+        ("/boot/linux-6.12.9-1-xen-lean", Answer.NO),
     ],
 )
 def test_what_no_trial_takes_is_no_dom0(host: Host, lost: str, dom0: Answer) -> None:
@@ -86,6 +85,13 @@ def test_what_no_trial_takes_is_no_dom0(host: Host, lost: str, dom0: Answer) -> 
         host.remove(lost)
     rows = {row.version: row for row in kernel_rows(host)}
     assert rows["6.12.9-1-xen-lean"].dom0 is dom0
+
+
+def test_an_image_that_only_root_may_read_is_not_known(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write("/boot/linux-6.12.9-1-xen-lean", b"")
+    monkeypatch.setattr(Host, "forbidden", lambda _host, path: str(path).endswith("-xen-lean"))
+    rows = {row.version: row for row in kernel_rows(host)}
+    assert rows["6.12.9-1-xen-lean"].dom0 is Answer.UNKNOWN
 
 
 @pytest.mark.parametrize("folder", ["/lib/modules", "/usr/lib/modules"])

@@ -182,8 +182,15 @@ def test_its_initrd_follows_that_of_the_native_system(tmp_path: Path) -> None:
         path.unlink()
     machine.run(hook.read_text(), *newest)
     assert not renewed.exists()
+    machine.script("postinst", "configure")
     machine.script("postrm", "remove")
     assert not (tmp_path / "etc/initramfs").exists()
+    # A folder that was there stays.
+    hook.parent.mkdir(parents=True)
+    machine.script("postinst", "configure")
+    assert hook.exists()
+    machine.script("postrm", "remove")
+    assert hook.parent.exists() and not hook.exists()
 
 
 # --------------------------------------------------------------------------------------------------- numbers
