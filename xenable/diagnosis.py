@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from xenable.boot.commandline import DEADLINE
+from xenable.boot.commandline import DEADLINE, kernel_words
 from xenable.boot.environment import Environment
 from xenable.boot.slots import SLOTS, read_manifest, verify_slot
 from xenable.facts.files import modified
@@ -48,7 +48,7 @@ def _before_userspace(host: Host, env: Environment) -> str:
     if panic:
         return f"dom0's kernel panicked before its user space ran: {panic}"
     took = _elapsed(host, env)
-    limit = next((word.partition("=")[2] for word in args.split() if word.startswith(f"{DEADLINE}=")), "")
+    limit = kernel_words(args).get(DEADLINE, "")
     if took is None or not limit.isdecimal():
         return (
             "Xen or dom0's kernel stopped before dom0's user space ran (a panic, a hang in the initrd, "

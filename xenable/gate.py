@@ -10,13 +10,12 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from xenable import health, trial, watchdog
-from xenable.boot.commandline import DEADLINE, HOLD
+from xenable.boot.commandline import DEADLINE, HOLD, kernel_words
 from xenable.boot.environment import Environment
 from xenable.errors import XenableError
-from xenable.host import Host
+from xenable.host import LOGS, Host
 from xenable.model import Status
 from xenable.trialrecord import Trial, of_last_boot, read_trial, reason_on_record, write_trial
 
@@ -24,7 +23,7 @@ PAUSE = 2.0
 """Seconds between two looks, at least."""
 LONGEST_PAUSE = 10.0
 NO_BLOCK = ("GRUB's environment block: it can't be read",)
-MESSAGES = Path("/var/log/xenable/trial-boot.log")
+MESSAGES = LOGS / "trial-boot.log"
 """Of Xen and dom0's kernel in the last guarded boot, or in the trial that fell back to it: where the journal
 is not kept, a reset destroys them."""
 
@@ -155,15 +154,10 @@ def keep_messages(host: Host) -> None:
         result = host.run(cmd, check=False, timeout=2)
         found.append(f"# {' '.join(cmd)}\n{result.stdout if result.code == 0 else result.stderr}")
     try:
-        host.make_folder(MESSAGES.parent)
+        host.make_folder(LOGS)
         host.write(MESSAGES, "".join(found).encode(errors="replace"), mode=0o600)
     except XenableError as e:
         _say(f"{e.message}; the messages of this boot are not kept")
-
-
-def kernel_words(command_line: str) -> dict[str, str]:
-    """`key=value` words of a kernel command line; a word without a value has an empty one."""
-    return {key: value for key, _, value in (word.partition("=") for word in command_line.split())}
 
 
 def _uptime(host: Host) -> int:

@@ -27,6 +27,7 @@ ENVIRONMENT = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C", "PATH": "/usr/sbin:/usr/bin
 
 STATE = Path("/var/lib/xenable")
 """Journal, saved files and records of the trial."""
+LOGS = Path("/var/log/xenable")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from xenable.boot.environment import FOLDERS as ENVIRONMENT_FOLDERS
 from xenable.boot.environment import environment_path
 from xenable.boot.slots import SLOTS, slot_folder
 from xenable.errors import XenableError
-from xenable.host import STATE, Host
+from xenable.host import LOGS, STATE, Host
 from xenable.journal import JOURNAL
 from xenable.machine import Facts
 from xenable.network.effective import PATH as NETWORK_ENV
@@ -42,7 +42,7 @@ FILES: tuple[str, ...] = (
     *(environment_path(folder) for folder in ENVIRONMENT_FOLDERS),
     *(str(slot_folder(slot) / name) for slot in SLOTS for name in ("manifest.json", "boot.cfg")),
 )
-FOLDERS: tuple[str, ...] = ("/etc/default/grub.d", "/var/log/xenable", "/var/lib/systemd/pstore")
+FOLDERS: tuple[str, ...] = ("/etc/default/grub.d", str(LOGS), "/var/lib/systemd/pstore")
 
 _JOURNALCTL = ("journalctl", "--no-pager", "--no-hostname")
 

@@ -168,3 +168,8 @@ def _panic(linux: Sequence[str]) -> int:
     """Seconds of the last panic=; 0 when there is none or it is no number."""
     values = [word.partition("=")[2] for word in linux if word.startswith("panic=")]
     return int(values[-1]) if values and re.fullmatch(r"-?[0-9]{1,9}", values[-1]) else 0
+
+
+def kernel_words(command_line: str) -> dict[str, str]:
+    """`key=value` words of a kernel command line; a word without a value has an empty one."""
+    return {key: value for key, _, value in (word.partition("=") for word in command_line.split())}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
@@ -123,9 +123,9 @@ def make_pairs(
     # Of two images of one version the one that boots natively, too.
     natives_last = sorted(reversed(kernels), key=lambda kernel: not kernel.xen_only)
     by_kernel = {kernel.version: kernel for kernel in natives_last}
-    order = sorted(
-        newest_first(tuple(by_kernel)),
-        key=lambda version: by_kernel[version].xen_only is not xen_kernels_first,
+    order = in_menu_order(
+        {version: kernel.xen_only for version, kernel in by_kernel.items()},
+        xen_kernels_first=xen_kernels_first,
     )
     return tuple(
         Pair(xen=by_xen[x], kernel=by_kernel[k])
@@ -133,6 +133,12 @@ def make_pairs(
         for k in order
         if can_unpack(by_xen[x].series, by_kernel[k].compression)
     )
+
+
+def in_menu_order(xen_only: Mapping[str, bool], *, xen_kernels_first: bool) -> list[str]:
+    """Versions of kernels, by whether each is for Xen alone, as the menu has them; see usable_pairs."""
+    order = newest_first(tuple(xen_only))
+    return sorted(order, key=lambda version: xen_only[version] is not xen_kernels_first)
 
 
 def can_unpack(series: tuple[int, int] | None, compression: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from xenable.boot.commandline import xen_arguments
-from xenable.boot.pairs import newest_first
+from xenable.boot.pairs import in_menu_order
 from xenable.checks.kernels import adds_kernel, dom0_kernels, readable
 from xenable.checks.memory import dom0_memory
 from xenable.config import Config
@@ -102,7 +102,7 @@ def menu_pairs(facts: Facts, config: Config) -> tuple[str, ...]:
     here = (k for k in dom0_kernels(facts) if readable(k, packages.xen_series) is Answer.YES)
     xen_only = {k.version: k.xen_only for k in here}
     xen_only |= {match[2]: match[1] == "xen" for match in new if match}
-    order = sorted(newest_first(tuple(xen_only)), key=lambda v: xen_only[v] is not config.xen_kernel)
+    order = in_menu_order(xen_only, xen_kernels_first=config.xen_kernel)
     series = packages.xen_series
     return tuple(f"Xen {series} with Linux {version}" for version in order) if series else ()
 

@@ -21,10 +21,10 @@ import apt_pkg
 
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
-from xenable.host import ENVIRONMENT, CommandError, Host
+from xenable.host import ENVIRONMENT, LOGS, CommandError, Host
 from xenable.model import Progress
 
-LOG = Path("/var/log/xenable/packages.log")
+LOG = LOGS / "packages.log"
 LOCKS = (
     Path("/var/lib/dpkg/lock-frontend"),
     Path("/var/lib/dpkg/lock"),
@@ -187,7 +187,7 @@ def commit(host: Host, cache: apt.cache.Cache, progress: Progress, *, held: tupl
     held: what stands in for commands of package scripts, HELD_MENU or HELD_RELOADS: whoever asks for it
     does what was left out when all packages have come or gone.
     """
-    host.make_folder(LOG.parent)
+    host.make_folder(LOGS)
     host.append(LOG, time.strftime("== %Y-%m-%d %H:%M:%S\n").encode())
     before = len(host.read(LOG))
     work = _Work(progress, host.path(LOG), held)
