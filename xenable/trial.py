@@ -228,7 +228,11 @@ def call_off(host: Host, slot: str) -> None:
 def lost_slots(host: Host) -> tuple[str, ...]:
     """The slots that are the default, or armed, and whose kernel was removed."""
     env = environment(host)
-    wanted = dict.fromkeys((env.default, env.try_slot)) if env is not None else ()
+    return _lost(host, env) if env is not None else ()
+
+
+def _lost(host: Host, env: Environment) -> tuple[str, ...]:
+    wanted = dict.fromkeys((env.default, env.try_slot))
     return tuple(slot for slot in wanted if slot in SLOTS and lost_kernel(host, slot))
 
 
@@ -238,8 +242,11 @@ def let_go(host: Host) -> tuple[str, ...]:
     Returns lost_slots. One that runs stays on trial, for its dead-man has to go on; `accept` does not make
     it the default. Errors: XenableError when the block can't be written.
     """
-    env, lost = environment(host), lost_slots(host)
-    if env is not None and lost:
+    env = environment(host)
+    if env is None:
+        return ()
+    lost = _lost(host, env)
+    if lost:
         changed = {field: "" for field in ("default", "try_slot") if getattr(env, field) in lost}
         write_environment(host, environment_folder(host), replace(env, **changed))
     return lost

@@ -172,8 +172,7 @@ def take_back(host: Host, claim: Claim) -> None:
     tops = {GUESTS} | ({Path(claim.folder).parent} if claim.folder else set())
     for top in sorted(tops):
         for name in (claim.name, f".{claim.name}{NEW}"):
-            storage.detach_loops(host, top / name)
-            images.discard(host, top / name)
+            storage.remove_folder(host, top / name)
     host.remove(claim_path(claim.name))
 
 

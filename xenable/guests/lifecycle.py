@@ -238,8 +238,7 @@ def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
         storage.remove_disk(host, disk.path, disk.format)
         own = Path(disk.path).parent
         if disk.format is not Format.BLOCK and own != home and own.name == name:
-            storage.detach_loops(host, own)
-            images.discard(host, own)
+            storage.remove_folder(host, own)
     gone = GUESTS / f".{name}{claims.REMOVING}"
     images.discard(host, gone)
     host.rename(home, gone)

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from xenable.errors import XenableError
+from xenable.guests import images
 from xenable.guests.images import Base, has_qemu_img
 from xenable.guests.model import Format, Guest
 from xenable.guests.records import GUESTS, IMAGES
@@ -235,6 +236,12 @@ def detach_loops(host: Host, folder: Path) -> None:
         device, _, path = row.partition(" ")
         if path.startswith(f"{host.resolve(folder)}/"):
             host.run(["losetup", "--detach", device], check=False)
+
+
+def remove_folder(host: Host, folder: Path) -> None:
+    """Remove a guest's folder with what is in it, loop devices of its files first. Errors: XenableError."""
+    detach_loops(host, folder)
+    images.discard(host, folder)
 
 
 def remove_disk(host: Host, path: str, form: Format) -> None:

@@ -16,7 +16,9 @@ import pytest
 
 from tests.tree import make_tree
 from xenable.guests import images, storage
+from xenable.guests.create import Request
 from xenable.guests.images import Base
+from xenable.guests.model import Kind
 from xenable.host import CommandError, Host, Result
 from xenable.network.effective import GuestNet, Mode
 
@@ -29,6 +31,10 @@ NET = GuestNet(
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl you@home"
 INFO = "virt_caps              : pv hvm hap\ntotal_memory           : 8192\nfree_memory            : 4096\n"
 SIZE = 8 << 20
+REQUEST = Request(
+    name="web1", kind=Kind.PV, memory=512, vcpus=1, disk_bytes=4 * SIZE, keys=(KEY,), release="trixie",
+    isolate=False, autostart=True,
+)  # fmt: skip
 
 
 @dataclass

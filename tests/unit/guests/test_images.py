@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.guests.machine import BASE, Xen, make_xen, quiet, tree
+from tests.unit.guests.machine import BASE, Xen, quiet, tree
 from xenable.errors import XenableError
 from xenable.guests import basefiles, build, images, words
 from xenable.guests.inside import kernel_inside
@@ -102,11 +102,6 @@ def bzimage(magic: bytes) -> bytes:
     data[0x206:0x208] = (0x20F).to_bytes(2, "little")
     data[1024 : 1024 + len(magic)] = magic
     return bytes(data)
-
-
-@pytest.fixture
-def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
-    return make_xen(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -42,11 +42,6 @@ REQUEST = Request(
 )  # fmt: skip
 
 
-@pytest.fixture
-def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
-    return make_xen(tmp_path, monkeypatch)
-
-
 def make(xen: Xen, place: Storage = DIRECTORY, **changes: Any) -> None:
     create.create(xen.host, replace(REQUEST, **changes), place, NET, quiet)
     xen.calls.clear()

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.guests.machine import DIRECTORY, KEY, NET, THIN, Xen, make_xen, quiet
+from tests.unit.guests.machine import DIRECTORY, KEY, NET, THIN, Xen, quiet
 from xenable.errors import XenableError
 from xenable.guests import create, listing, records, xl
 from xenable.guests.create import Request
@@ -61,11 +60,6 @@ LONG = json.dumps(
 
 COUNTER = {"family": "netdev", "table": "xenable"}
 DROPPED = (("vif3.0", 4), ("vif3.0-emu", 3), ("vif33.0", 9))
-
-
-@pytest.fixture
-def xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
-    return make_xen(tmp_path, monkeypatch)
 
 
 def test_the_list_of_xl() -> None:
