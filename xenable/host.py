@@ -258,11 +258,13 @@ class Host:
         except OSError as e:
             raise XenableError(f"cannot make {path} longer: {e.strerror}") from e
 
-    def make_folder(self, path: StrPath, mode: int = 0o755) -> None:
+    def make_folder(
+        self, path: StrPath, mode: int = 0o755, *, owner: tuple[int, int] | None = None
+    ) -> None:
         """Make a folder, and those above it as 0755, whatever the umask; what is there stays as it is."""
         target = self.path(path)
         with _writing(path):
-            hostio.make_folder(target, mode)
+            hostio.make_folder(target, mode, owner)
 
     def symlink(self, path: StrPath, to: str) -> None:
         with _writing(path):

@@ -85,7 +85,7 @@ def write(
         raise
 
 
-def make_folder(target: Path, mode: int) -> None:
+def make_folder(target: Path, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Make a folder, and those above it as 0755, whatever the umask; one that is there stays as it is."""
     if not target.parent.exists():
         make_folder(target.parent, 0o755)
@@ -95,6 +95,8 @@ def make_folder(target: Path, mode: int) -> None:
         if not target.is_dir():
             raise
     else:
+        if owner is not None:
+            os.chown(target, *owner)
         target.chmod(mode)
     sync_folder(target.parent)
 

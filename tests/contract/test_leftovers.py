@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -62,12 +63,64 @@ def test_what_is_mounted_there_stays_whatever_is_forced() -> None:
             subprocess.run(["mount", *kind, folder], check=True)
             put("/var/lib/xen/disks/db.img")
             (obstacle,) = STEP.obstacles(HOST, saved)
-            assert obstacle.what == "/var/lib/xen/disks is a mount point: unmount it"
+            assert obstacle.final and obstacle.what == "/var/lib/xen/disks is a mount point: unmount it"
             with pytest.raises(XenableError, match="cannot remove /var/lib/xen/disks"):
                 STEP.undo(HOST, saved, lambda *_: None)
             assert Path("/var/lib/xen/disks/db.img").read_text() == "1"
             subprocess.run(["umount", folder], check=True)
         STEP.undo(HOST, saved, lambda *_: None)
         assert not HOST.exists("/var/lib/xen")
+
+    inside(work)
+
+
+def test_what_a_link_leads_to_stays() -> None:
+    def work() -> None:
+        saved = STEP.save(HOST)
+        put("/srv/logs/site.log")
+        Path("/var/log/xen").symlink_to("/srv/logs")
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, lambda *_: None)
+        assert not HOST.exists("/var/log/xen") and Path("/srv/logs/site.log").read_text() == "1"
+
+    inside(work)
+
+
+def test_a_name_in_a_folder_is_not_that_of_its_folder() -> None:
+    def work() -> None:
+        saved = STEP.save(HOST)
+        put("/var/lib/xen/qemu-save.3/db.img")
+        put("/var/lib/xen/qemu-base.img")
+        what = {obstacle.what.partition(" ")[0] for obstacle in STEP.obstacles(HOST, saved)}
+        assert what == {"/var/lib/xen/qemu-save.3/db.img", "/var/lib/xen/qemu-base.img"}
+
+    inside(work)
+
+
+def test_what_is_mounted_in_the_place_of_a_folder() -> None:
+    def work() -> None:
+        saved = STEP.save(HOST)
+        Path("/var/lib/xen").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", "/var/lib/xen"], check=True)
+        put("/var/lib/xen/userdata-d.3.5a-b.libxl-json")
+        (obstacle,) = STEP.obstacles(HOST, saved)
+        assert obstacle.final and obstacle.what == "/var/lib/xen is a mount point: unmount it"
+        with pytest.raises(XenableError, match="cannot remove /var/lib/xen"):
+            STEP.undo(HOST, saved, lambda *_: None)
+        assert Path("/var/lib/xen/userdata-d.3.5a-b.libxl-json").exists()
+
+    inside(work)
+
+
+def test_an_empty_folder_that_was_there_comes_back() -> None:
+    def work() -> None:
+        Path("/var/lib/xen").mkdir()
+        Path("/var/lib/xen").chmod(0o750)
+        os.chown("/var/lib/xen", 1, 2)
+        saved = STEP.save(HOST)
+        Path("/var/lib/xen").rmdir()
+        STEP.undo(HOST, saved, lambda *_: None)
+        info = Path("/var/lib/xen").stat()
+        assert (info.st_mode & 0o7777, info.st_uid, info.st_gid) == (0o750, 1, 2)
 
     inside(work)

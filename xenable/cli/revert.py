@@ -53,8 +53,8 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
             show(render_obstacles(obstacles, width_of(sys.stderr)), sys.stderr)
         if any(obstacle.final for obstacle in obstacles):
             raise XenableError(
-                "cannot revert: packages installed since need what would go, and that can't be forced",
-                hint="remove the packages named above first, then run the command again",
+                "cannot revert: something is in its way, and that can't be forced",
+                hint="see to what is named above, then run the command again",
             )
         if obstacles and not force:
             raise XenableError(

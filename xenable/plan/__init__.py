@@ -37,8 +37,12 @@ PACKAGES_HOOK = "/etc/apt/apt.conf.d/90xenable"
 GATE = "xenable-gate.service"
 _KERNEL_PACKAGE = re.compile(r"(linux|xen)-image-([0-9].*)")
 XEN_FOLDERS = ("/var/lib/xen", "/var/log/xen")
-XEN_FILES = ("/var/log/xen/*", "/var/lib/xen/userdata-*", "/var/lib/xen/qemu-*")
-"""Logs, libxl's records of guests (libxl_internal.c, libxl__userdata_path) and the state of their QEMU."""
+XEN_FILES = (
+    *("/var/log/xen/*", "/var/log/xen/console/*"),
+    *("/var/lib/xen/userdata-*", "/var/lib/xen/qemu-save.*", "/var/lib/xen/qemu-resume.*"),
+)
+"""Logs, libxl's records of guests (libxl_internal.c, libxl__userdata_path) and the state of their QEMU
+(libxl_internal.h, LIBXL_DEVICE_MODEL_SAVE_FILE and its like)."""
 
 
 def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:

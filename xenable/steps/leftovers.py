@@ -12,6 +12,7 @@ from typing import ClassVar
 from xenable.facts.storage import read_mounts
 from xenable.host import Host
 from xenable.model import Obstacle, Preview, Progress
+from xenable.steps import snapshot
 from xenable.steps.base import Saved, Step
 
 
@@ -23,8 +24,9 @@ class Leftovers(Step):
 
     folders: tuple[str, ...]
     own: tuple[str, ...]
-    """Patterns of fnmatch for the files in there that Xen's programs write, and nobody misses. Any other is
-    somebody's data: the memory of a guest that was saved, a disk that found its place there."""
+    """Patterns for the paths of the files in there that Xen's programs write, and nobody misses: fnmatch's,
+    name by name. Any other is somebody's data: the memory of a guest that was saved, a disk that found its
+    place there."""
 
     def title(self) -> str:
         return f"note what Xen's programs will leave in {', '.join(self.folders)}"
@@ -39,7 +41,10 @@ class Leftovers(Step):
         return True
 
     def save(self, host: Host) -> Saved:
-        return {"absent": [folder for folder in self.folders if not host.exists(folder)]}
+        return {
+            "absent": [folder for folder in self.folders if not host.exists(folder)],
+            "there": snapshot.take_folders(host, self.folders),
+        }
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         """Nothing: this kind is all about undo."""
@@ -47,20 +52,20 @@ class Leftovers(Step):
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
         found = []
         mounts = _mounts(host)
-        for folder in saved["absent"]:
-            for path in _below(host, Path(folder), mounts):
+        for folder in map(Path, saved["absent"]):
+            for path in (*_below(host, folder, mounts), folder):
                 if str(path) in mounts:
-                    found.append(Obstacle(what=f"{path} is a mount point: unmount it"))
-                elif not (_is_folder(host, path) or any(fnmatchcase(str(path), own) for own in self.own)):
+                    found.append(Obstacle(what=f"{path} is a mount point: unmount it", final=True))
+                elif path != folder and not (_is_folder(host, path) or _matches(path, self.own)):
                     found.append(Obstacle(what=f"{path} is somebody's data: it would go with {folder}"))
         return tuple(found)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         mounts = _mounts(host)
-        for folder in saved["absent"]:
-            for path in _below(host, Path(folder), mounts):
+        for folder in map(Path, saved["absent"]):
+            for path in (*_below(host, folder, mounts), folder):
                 host.remove(path)
-            host.remove(folder)
+        snapshot.restore_folders(host, saved["there"])
 
 
 def _mounts(host: Host) -> frozenset[str]:
@@ -71,11 +76,20 @@ def _is_folder(host: Host, path: Path) -> bool:
     return host.is_dir(path) and not host.link_target(path)
 
 
+def _matches(path: Path, patterns: tuple[str, ...]) -> bool:
+    """Whether one of the patterns is for that path. No `*` goes beyond a folder."""
+    return any(
+        len(path.parts) == len(Path(pattern).parts)
+        and all(map(fnmatchcase, path.parts, Path(pattern).parts))
+        for pattern in patterns
+    )
+
+
 def _below(host: Host, folder: Path, mounts: frozenset[str]) -> Iterator[Path]:
     """Everything in a folder, the contents of a folder before the folder itself; nothing of what is mounted
-    there: to remove a mount point fails, and what is mounted stays as it is."""
+    there: to remove a mount point fails, and what is mounted stays as it is. Nor of what a link leads to."""
+    if str(folder) in mounts or not _is_folder(host, folder):
+        return
     for name in host.names(folder):
-        path = folder / name
-        if _is_folder(host, path) and str(path) not in mounts:
-            yield from _below(host, path, mounts)
-        yield path
+        yield from _below(host, folder / name, mounts)
+        yield folder / name

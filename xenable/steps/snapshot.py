@@ -12,7 +12,7 @@ import base64
 import difflib
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,23 @@ def remove_folders(host: Host, folders: list[str]) -> None:
     for folder in reversed(folders):
         if host.is_dir(folder) and not host.names(folder):
             host.remove(folder)
+
+
+def take_folders(host: Host, paths: Iterable[StrPath]) -> dict[str, list[int]]:
+    """Mode, uid and gid of those paths that are folders now."""
+    found = ((str(path), host.stat(path)) for path in paths)
+    return {
+        path: [stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid]
+        for path, info in found
+        if info is not None and stat.S_ISDIR(info.st_mode)
+    }
+
+
+def restore_folders(host: Host, folders: Mapping[str, list[int]]) -> None:
+    """Make those folders again that are gone: dpkg takes empty ones along with the last package of theirs."""
+    for path, (mode, uid, gid) in sorted(folders.items()):
+        if not host.exists(path):
+            host.make_folder(path, mode, owner=(uid, gid))
 
 
 def diff(before: bytes | str, after: bytes | str, name_before: str, name_after: str) -> str:

@@ -21,6 +21,7 @@ import apt_pkg
 
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
+from xenable.facts.dpkg import read_status
 from xenable.host import ENVIRONMENT, LOGS, CommandError, Host
 from xenable.model import Progress
 
@@ -151,9 +152,8 @@ def half_done(host: Host) -> bool:
     """Whether dpkg was interrupted: updates not merged, or a package between two states."""
     if any(name.isdigit() for name in host.names("/var/lib/dpkg/updates")):
         return True
-    middle = (" half-configured\n", " unpacked\n", " triggers-pending\n", " triggers-awaited\n")
-    status = host.text("/var/lib/dpkg/status")
-    return any(state in status for state in middle)
+    middle = ("half-configured", "unpacked", "triggers-pending", "triggers-awaited")
+    return any(package.state in middle for package in read_status(host).values())
 
 
 def download(cache: apt.cache.Cache, progress: Progress) -> None:
