@@ -126,7 +126,10 @@ def _first_record(host: Host, env: Environment | None, seconds: int, deadline: i
 def _stop_dead_man(host: Host) -> None:
     left = watchdog.stop_dead_man(host)
     if left:
-        _say(f"{', '.join(left)} could not be stopped: another program has it open, and feeds it or resets")
+        _say(
+            f"{', '.join(left)} could not be stopped: another program has it open, or its driver lets "
+            "nobody stop it; then the machine is reset when its time is up"
+        )
 
 
 def guard(host: Host, deadline: int) -> None:

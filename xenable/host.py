@@ -258,9 +258,7 @@ class Host:
         except OSError as e:
             raise XenableError(f"cannot make {path} longer: {e.strerror}") from e
 
-    def make_folder(
-        self, path: StrPath, mode: int = 0o755, *, owner: tuple[int, int] | None = None
-    ) -> None:
+    def make_folder(self, path: StrPath, mode: int = 0o755, *, owner: tuple[int, int] | None = None) -> None:
         """Make a folder, and those above it as 0755, whatever the umask; what is there stays as it is."""
         target = self.path(path)
         with _writing(path):

@@ -12,7 +12,8 @@ WATCHDOGS = "/sys/class/watchdog"
 def stop_dead_man(host: Host) -> tuple[str, ...]:
     """Stop the Xen domain watchdog that the initrd opened: a V before close (the kernel's "magic close").
 
-    Returns the names of those that can't be stopped, because another program has them open.
+    Returns the names of those that can't be stopped: another program has them open, or their driver lets
+    nobody stop them.
     """
     left = []
     for name in xen_watchdogs(host):
@@ -20,18 +21,25 @@ def stop_dead_man(host: Host) -> tuple[str, ...]:
             host.poke(f"/dev/{name}", b"V")
         except XenableError:
             left.append(name)
+        else:
+            if _active(host, name):
+                left.append(name)
     return tuple(left)
 
 
 def ensure_dead_man(host: Host, seconds: int) -> None:
     """Start the dead-man from user space where the initrd could not. Errors: XenableError."""
-    if any(host.text(f"{WATCHDOGS}/{name}/state").strip() == "active" for name in xen_watchdogs(host)):
+    if any(_active(host, name) for name in xen_watchdogs(host)):
         return
     host.run(["modprobe", "-r", "xen_wdt"], check=False)
     host.run(["modprobe", "xen_wdt", f"timeout={max(seconds, 30)}"])
     for name in xen_watchdogs(host):
         # Opened and closed without a V: it counts from here.
         host.poke(f"/dev/{name}", b" ")
+
+
+def _active(host: Host, name: str) -> bool:
+    return host.text(f"{WATCHDOGS}/{name}/state").strip() == "active"
 
 
 def xen_watchdogs(host: Host) -> tuple[str, ...]:

@@ -34,11 +34,12 @@ xenable_arm() (
 		insert=/insmod
 	fi
 	for module in /xenable-needed-*.ko; do
-		# The initrd may have loaded it already.
-		[ ! -f "$module" ] || $insert "$module" 2>/dev/null
+		# The initrd may have loaded it already. Other modules pass over what only the watchdogs' core knows:
+		# a kernel that hangs on its way to a reset must not have stopped the dead-man before.
+		[ ! -f "$module" ] || $insert "$module" stop_on_reboot=0 2>/dev/null
 	done
 	error="no driver"
-	[ ! -f /xenable-xen_wdt.ko ] || error=$($insert /xenable-xen_wdt.ko "timeout=$deadline" 2>&1)
+	[ ! -f /xenable-xen_wdt.ko ] || error=$($insert /xenable-xen_wdt.ko "timeout=$deadline" nowayout=0 2>&1)
 
 	for watchdog in /sys/class/watchdog/watchdog*; do
 		identity=

@@ -251,6 +251,8 @@ def test_accept_makes_the_slot_the_default_and_stops_the_dead_man(host: Host) ->
     assert read_environment(host, GRUB) == Environment(default="a")
     assert (host.read("/dev/watchdog0"), host.read("/dev/watchdog1")) == (b"", b"V")
     assert trial.status(host).state is Status.CONFIRMED
+    host.write("/sys/class/watchdog/watchdog1/state", b"active\n")
+    assert watchdog.stop_dead_man(host) == ("watchdog1",), "its driver was told to let nobody stop it"
 
 
 def test_a_menu_entry_that_is_no_slot_never_becomes_the_default(host: Host) -> None:

@@ -20,11 +20,18 @@ HOLD = "xenable.hold"
 NO_WATCHDOG = "systemd.watchdog_sec=0"
 """systemd(1): PID 1 opens no watchdog, neither while it runs (RuntimeWatchdogSec=) nor for a reboot. It
 would feed Xen's, which is the dead-man, for as long as PID 1 itself lives."""
+KEEP_WATCHDOG = "watchdog.stop_on_reboot=0"
+"""drivers/watchdog/watchdog_core.c: else the kernel stops the dead-man as soon as it is asked to reset, and
+nothing ends a driver that hangs in its shutdown then."""
+DRIVER = "xen_wdt"
+"""drivers/watchdog/xen_wdt.c: where it is built into the kernel its parameters are read from here."""
 
 _SERIAL = re.compile(r"console=ttyS([01])(?:,([1-9][0-9]{2,6})([neo][5-8])?r?)?")
 _OUR_MEMORY = re.compile(r"dom0_mem=([0-9]+)M,max:\1M")
 _OUR_CONSOLE = re.compile(r"(com[12]=[0-9]+,8[a-z]1|console=com[12](,com2)?,vga)")
-_WATCHDOG = re.compile(r"(rd\.)?systemd\.watchdog[_-]sec(=.*)?")
+_WATCHDOG = re.compile(
+    r"(rd\.)?systemd\.watchdog[_-]sec(=.*)?|watchdog\.stop_on_reboot=.*|xen_wdt\.(timeout|nowayout)=.*"
+)
 _RESETS = {word: word[0] for word in ("triple", "kbd", "acpi", "pci", "efi")} | {c: c for c in "tkape"}
 """Values of Linux's reboot= (kernel-parameters.txt; its first letter is enough) that Xen's has, too."""
 _CSTATES = ("intel_idle.max_cstate", "processor.max_cstate")
@@ -132,7 +139,7 @@ def dom0_arguments(
 
     Serial consoles that Xen drives become hvc0, which Xen passes on to them. panic=30 makes a kernel or an
     initrd that gives up reset instead of waiting for a person. The deadline (seconds) is for the dead-man,
-    which nobody else may feed: words about systemd's watchdog are left out, and with a deadline it is off.
+    which nobody else may feed or stop: other words about watchdogs are left out, and systemd's is off.
     Errors: XenableError for words that GRUB can't hand over unchanged.
     """
     for word in linux:
@@ -157,11 +164,17 @@ def dom0_arguments(
     if ports and "console=hvc0" not in words:
         words.append("console=hvc0")
     if deadline is not None:
-        ours += [f"{DEADLINE}={deadline}", NO_WATCHDOG]
+        ours += [f"{DEADLINE}={deadline}", NO_WATCHDOG, KEEP_WATCHDOG]
+        ours += [f"{DRIVER}.timeout={deadline}", f"{DRIVER}.nowayout=0"]
     if hold:
         ours.append(HOLD)
     # What stands behind -- is for init, not for the kernel.
     return (*words, *ours, *(word for word in linux[split:] if not _WATCHDOG.fullmatch(word)))
+
+
+def is_trial_word(word: str) -> bool:
+    """Whether a word of dom0's command line is there for the trial only."""
+    return word.partition("=")[0] in (DEADLINE, HOLD) or bool(_WATCHDOG.fullmatch(word))
 
 
 def _panic(linux: Sequence[str]) -> int:

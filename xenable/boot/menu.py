@@ -104,6 +104,11 @@ function xenable_again {
 	return 1
 }
 
+function xenable_unasked {
+	if [ "$xenable_choice" = "$1" ]; then return 1; fi
+	xenable_again "$1"
+}
+
 function xenable_started {
 	set xenable_stage=started
 	if insmod datehook; then set xenable_started="$YEAR-$MONTH-$DAY $HOUR:$MINUTE:$SECOND"; fi
@@ -133,8 +138,9 @@ function xenable_first {
 """.splitlines()
 """What the entries share. xenable_mark gives up a default that fell back: `trying` alone kept it off, and is
 about to be another's. xenable_native starts the menu over with our choice switched off: a reset would come
-back here for ever when the block can't be written. Where an entry of a pair was made the default, the first
-entry takes its place then (xenable_first): else it would start over for ever, or after each failure anew."""
+back here for ever when the block can't be written. Where somebody else chose an entry with Xen, as GRUB's
+default or as a one-shot that GRUB can't clear, the first entry takes its place then (xenable_first): else it
+would start over for ever, or after each failure anew."""
 
 
 # --------------------------------------------------------------------------------- the choice of the default
@@ -171,11 +177,15 @@ def _slots(inputs: MenuInputs) -> Iterator[str]:
         # A slot may be the default, and the default must not ask for a password nobody is there to type.
         yield _entry(title, f"xenable-{slot}", "--unrestricted ")
         yield f'\tset xenable_slot="$xenable_slots/{slot}"'
-        yield f"\tif xenable_mark {slot}; then"
+        yield f"\tif xenable_unasked {slot}; then"
+        yield "\t\txenable_first"
+        yield f"\telif xenable_mark {slot}; then"
         yield '\t\tsource "$xenable_slot/boot.cfg"'
         yield "\t\txenable_failed"
-        yield "\telse"
+        yield f'\telif [ "$xenable_choice" = {slot} ]; then'
         yield "\t\txenable_native"
+        yield "\telse"
+        yield "\t\txenable_first"
         yield "\tfi"
         yield "}"
         yield "fi"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xenable.boot.commandline import DEADLINE, HOLD, NO_WATCHDOG, dom0_arguments, serial_consoles
+from xenable.boot.commandline import dom0_arguments, is_trial_word, serial_consoles
 from xenable.boot.deadman import MODULES, append_archive, deadman_archive, watchdog_modules
 from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.menu import SLOTS
@@ -291,11 +291,6 @@ def newest_pair_differs(host: Host, slot: str) -> bool:
 
 def _readable(host: Host, *paths: StrPath) -> bool:
     return not any(host.forbidden(path) for path in paths)
-
-
-def is_trial_word(word: str) -> bool:
-    """Whether a word of dom0's command line is there for the trial only."""
-    return word.partition("=")[0] in (DEADLINE, HOLD, NO_WATCHDOG.partition("=")[0])
 
 
 def kept_packages(host: Host) -> tuple[str, ...]:

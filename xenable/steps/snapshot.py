@@ -118,7 +118,7 @@ def take_folders(host: Host, paths: Iterable[StrPath]) -> dict[str, list[int]]:
 
 
 def restore_folders(host: Host, folders: Mapping[str, list[int]]) -> None:
-    """Make those folders again that are gone: dpkg takes empty ones along with the last package of theirs."""
+    """Make those folders again that are gone: dpkg removes empty ones with the last package in them."""
     for path, (mode, uid, gid) in sorted(folders.items()):
         if not host.exists(path):
             host.make_folder(path, mode, owner=(uid, gid))

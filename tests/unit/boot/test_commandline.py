@@ -93,7 +93,10 @@ def test_words_that_xen_must_not_get(word: str) -> None:
         merge_xen(("x", word))
 
 
-OURS = "xenable.deadline=600 systemd.watchdog_sec=0"
+OURS = (
+    "xenable.deadline=600 systemd.watchdog_sec=0 "
+    "watchdog.stop_on_reboot=0 xen_wdt.timeout=600 xen_wdt.nowayout=0"
+)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +118,14 @@ OURS = "xenable.deadline=600 systemd.watchdog_sec=0"
         ),
         ("console=ttyS4 console=ttyS10", f"console=ttyS4 console=ttyS10 panic=30 {OURS}"),
         ("systemd.watchdog_sec=30 x rd.systemd.watchdog-sec=9", f"x panic=30 {OURS}"),
+        ("watchdog.stop_on_reboot=1 x xen_wdt.nowayout=1 xen_wdt.timeout=9", f"x panic=30 {OURS}"),
         (
             "systemd.watchdog_device=/dev/x -- systemd.watchdog_sec=30 y",
             f"systemd.watchdog_device=/dev/x panic=30 {OURS} -- y",
         ),
         (
             "a -- b console=ttyS0",
-            "a panic=30 xenable.deadline=600 systemd.watchdog_sec=0 -- b console=ttyS0",
+            f"a panic=30 {OURS} -- b console=ttyS0",
         ),
     ],
 )
@@ -158,7 +162,7 @@ def test_no_word_is_lost(words: list[str]) -> None:
         out = dom0_arguments(words, (), 600)
     except XenableError:
         return
-    ours = ("panic=30", "xenable.deadline=600", "systemd.watchdog_sec=0")
+    ours = ("panic=30", *OURS.split())
     assert [w for w in out if w not in ours] == [w for w in words if w not in ours] or any(
         w.startswith("panic") or w == "console=hvc0" for w in words
     )

@@ -270,6 +270,32 @@ def test_a_one_shot_that_grub_can_not_clear(machine: Machine) -> None:
     assert machine.boot() == "native simple"
 
 
+def test_a_slot_that_is_grubs_own_default_alternates_with_native(machine: Machine) -> None:
+    """Somebody made what had passed the default by hand, too; one day it hangs."""
+    machine.menu(grub_header(GRUB_DEFAULT="xenable-a"))
+    machine.environment(default="a")
+    assert machine.boot() == "xen slot=a"
+    assert machine.boot() == "native simple"
+    assert machine.variables()["stage"] == "refused" and machine.variables()["trying"] == "a"
+    assert machine.boot() == "xen slot=a"
+    assert machine.boot() == "native simple"
+
+
+def test_a_slot_that_is_grubs_own_default_and_can_not_be_noted(machine: Machine) -> None:
+    machine.menu(grub_header(GRUB_DEFAULT="xenable-a"))
+    assert machine.boot(read_only=True) == "native simple"
+    machine.environment(try_slot="a")
+    assert machine.boot(read_only=True) == "native simple"
+
+
+def test_a_one_shot_of_a_slot_that_grub_can_not_clear(machine: Machine) -> None:
+    block = (b"# GRUB Environment Block\nnext_entry=xenable-b\n").ljust(1024, b"#")
+    machine.put("/grub/grubenv", block)
+    assert machine.boot() == "xen slot=b"
+    machine.put("/grub/grubenv", block)
+    assert machine.boot() == "native simple"
+
+
 def test_superusers_do_not_stop_an_unattended_start(machine: Machine) -> None:
     lock = 'set superusers="root"\nexport superusers\n'
     native = NATIVE.replace("--id gnulinux-simple", "--unrestricted --id gnulinux-simple")

@@ -89,7 +89,8 @@ def test_fill(host: Host) -> None:
     assert initrd[ALIGNMENT:] == deadman_archive(SNIPPET, (DRIVER,))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["xen"], manifest["kernel"]) == ("4.20-amd64", KERNEL)
-    ours = "panic=30 xenable.deadline=600 systemd.watchdog_sec=0 xenable.hold"
+    watchdog = "watchdog.stop_on_reboot=0 xen_wdt.timeout=600 xen_wdt.nowayout=0"
+    ours = f"panic=30 xenable.deadline=600 systemd.watchdog_sec=0 {watchdog} xenable.hold"
     assert manifest["dom0_arguments"] == f"root=/dev/sda1 ro console=hvc0 foo=a b {ours}"
     assert f"'foo=a b' {ours}\n" in (folder / "boot.cfg").read_text()
     assert verify_slot(host, "a") == ()
