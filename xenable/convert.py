@@ -177,12 +177,15 @@ def revert(host: Host, listener: Listener = engine.quiet) -> tuple[str, ...]:
 def _undo_all(host: Host, listener: Listener) -> tuple[str, ...]:
     journal.repair_tail(host)
     engine.revert(host, journal.read_journal(host), listener)
-    left = engine.remains(host, journal.read_journal(host))
-    host.settle()
-    # The journal goes last: what is killed in here, a second revert finishes.
-    host.remove(TRIAL)
-    host.remove(health.BEFORE)
-    journal.put_away(host)
+    try:
+        left = engine.remains(host, journal.read_journal(host))
+        host.settle()
+        # The journal goes last: what is killed in here, a second revert finishes.
+        host.remove(TRIAL)
+        host.remove(health.BEFORE)
+        journal.put_away(host)
+    except Exception as e:
+        raise engine.not_put_back("cannot end the revert: ", e) from e
     return left
 
 

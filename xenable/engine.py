@@ -110,18 +110,26 @@ def revert(host: Host, records: Sequence[Record], listener: Listener = quiet) ->
         title = step.title()
         tell = _progress(listener, Direction.UNDO, title, record.number, len(records))
         tell(0.0, "")
-        record = journal.write_state(host, record, EntryState.UNDOING)
         try:
+            record = journal.write_state(host, record, EntryState.UNDOING)
             step.undo(host, record.saved, tell)
-        except XenableError as e:
-            raise XenableError(
-                f"cannot undo everything: {title}: {e.message}",
-                hint=(e.hint + "; " if e.hint else "")
-                + "then run `xenable revert` again: it goes on from here",
-                status=Exit.NOT_PUT_BACK,
-            ) from e
-        journal.write_state(host, record, EntryState.UNDONE)
+            journal.write_state(host, record, EntryState.UNDONE)
+        except Exception as e:
+            raise not_put_back(f"cannot undo everything: {title}: ", e) from e
         tell(1.0, "")
+
+
+def not_put_back(beginning: str, e: Exception) -> XenableError:
+    """What is said when a revert stops in the middle, for whatever reason."""
+    if isinstance(e, XenableError):
+        reason, hint = e.message, e.hint
+    else:
+        reason = f"internal error: {type(e).__name__}: {e}"
+        hint = "attach what `xenable report` writes to a bug report"
+    again = "then run `xenable revert` again: it goes on from here"
+    return XenableError(
+        beginning + reason, hint="; ".join(filter(None, (hint, again))), status=Exit.NOT_PUT_BACK
+    )
 
 
 def remains(host: Host, records: Sequence[Record]) -> tuple[str, ...]:

@@ -265,3 +265,18 @@ def test_a_menu_behind_a_link() -> None:
         assert MENU.is_symlink() and Path("/boot/real.cfg").read_bytes() == before
 
     inside(work)
+
+
+def test_a_boot_folder_that_is_not_mounted_stops_a_revert() -> None:
+    """All that is in it would pass for gone, and boot Xen when it is mounted again."""
+
+    def work() -> None:
+        boot_menu()
+        step = Menu()
+        saved = step.save(HOST)
+        assert "/boot" in saved["mounted"] and step.obstacles(HOST, saved) == ()
+        command("umount /boot")
+        (obstacle,) = step.obstacles(HOST, saved)
+        assert obstacle.final and obstacle.what == "/boot is not mounted: mount it"
+
+    inside(work)

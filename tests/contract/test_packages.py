@@ -223,6 +223,24 @@ def test_edited_configuration_is_an_obstacle(kept: bool) -> None:
     inside(work)
 
 
+def test_configuration_behind_a_link_is_an_obstacle_and_what_it_leads_to_stays() -> None:
+    def work() -> None:
+        build("tool", files={"/etc/tool.conf": "a=1\n"}, conffiles=("/etc/tool.conf",))
+        build("helper")
+        publish()
+        saved = STEP.save(HOST)
+        STEP.do(HOST, saved, tell)
+        Path("/srv/own.conf").write_text("a=1\n")
+        Path("/etc/tool.conf").unlink()
+        Path("/etc/tool.conf").symlink_to("/srv/own.conf")
+        (obstacle,) = STEP.obstacles(HOST, saved)
+        assert "replaced by a link to /srv/own.conf" in obstacle.what and not obstacle.final
+        STEP.undo(HOST, saved, tell)
+        assert not HOST.exists("/etc/tool.conf") and Path("/srv/own.conf").read_text() == "a=1\n"
+
+    inside(work)
+
+
 def test_what_our_next_step_sets_in_configuration_is_nobody_s_edit() -> None:
     """And whoever edits it after that is heard once, not twice."""
 

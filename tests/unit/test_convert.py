@@ -44,6 +44,45 @@ def test_what_cannot_be_put_back_is_named(host: Host, monkeypatch: pytest.Monkey
     assert convert.begun(host)
 
 
+def full_disk(*_: object) -> None:
+    raise XenableError("cannot write the journal: No space left on device")
+
+
+def mistake(*_: object) -> None:
+    raise KeyError("before")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "fault", "said"),
+    [
+        (
+            journal,
+            "write_state",
+            full_disk,
+            "cannot undo everything: write /etc/one: cannot write the journal",
+        ),
+        (WriteFile, "undo", mistake, "cannot undo everything: write /etc/one: internal error: KeyError"),
+        (journal, "put_away", full_disk, "cannot end the revert: cannot write the journal"),
+    ],
+)
+def test_a_revert_that_stops_in_the_middle_says_so_whatever_the_reason(
+    host: Host, monkeypatch: pytest.MonkeyPatch, place: object, name: str, fault: object, said: str
+) -> None:
+    convert.start(host, (GOOD,), TERMS)
+    with monkeypatch.context() as broken:
+        broken.setattr(place, name, fault)
+        with pytest.raises(XenableError) as caught:
+            convert.revert(host)
+        assert caught.value.message.startswith(said) and "xenable revert" in caught.value.hint
+        assert caught.value.status is Exit.NOT_PUT_BACK and convert.begun(host)
+        if place is WriteFile:
+            # Nor does an apply that fails say that all was put back.
+            with pytest.raises(XenableError, match="then: cannot undo everything") as again:
+                convert._put_back(host, XenableError("cannot write /etc/two"), engine.quiet)
+            assert again.value.status is Exit.NOT_PUT_BACK
+    assert convert.revert(host) == () and host.names("/etc") == ("two",)
+
+
 def test_a_mistake_of_ours_is_put_back_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def mistaken(*_: object) -> None:
         host.write("/etc/one", b"half\n")

@@ -50,6 +50,20 @@ def test_a_plan_under_way_is_not_replaced(tmp_path: Path) -> None:
     assert len(journal.read_journal(host)) == 3
 
 
+def test_apply_again_does_not_write_over_what_others_wrote_since(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    records = engine.plan_into_journal(host, STEPS)
+    engine.apply(host, records[:2])
+    host.write("/etc/one", b"one\nand mine\n")
+    with pytest.raises(XenableError, match="cannot write /etc/one: /etc/one was changed since") as caught:
+        engine.apply(host, journal.read_journal(host))
+    assert "+and mine" in caught.value.hint and host.text("/etc/one") == "one\nand mine\n"
+    # Its mode alone is nobody's text.
+    host.write("/etc/one", b"one\n", mode=0o600)
+    engine.apply(host, journal.read_journal(host))
+    assert host.path("/etc/one").stat().st_mode & 0o777 == 0o644
+
+
 def test_apply_again_repairs_what_was_broken_since(tmp_path: Path) -> None:
     host = machine(tmp_path)
     engine.apply(host, engine.plan_into_journal(host, STEPS))

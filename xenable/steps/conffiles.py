@@ -56,6 +56,10 @@ def edited(host: Host, packages: Collection[str], known: Collection[str]) -> tup
     """
     found = []
     for file in conffiles(host, packages):
+        if target := host.link_target(file.path):
+            what = f"{file.path}, configuration of {file.package}, was replaced by a link to {target} since"
+            found.append(Obstacle(what=what))
+            continue
         try:
             now = host.read(file.path)
         except XenableError:
@@ -72,6 +76,13 @@ def edited(host: Host, packages: Collection[str], known: Collection[str]) -> tup
             )
         )
     return tuple(found)
+
+
+def unlink(host: Host, packages: Collection[str]) -> None:
+    """Remove links that stand in the place of configuration: dpkg would purge what they lead to."""
+    for file in conffiles(host, packages):
+        if host.link_target(file.path):
+            host.remove(file.path)
 
 
 def _of_dpkg(host: Host, packages: Collection[str]) -> Iterator[Conffile]:

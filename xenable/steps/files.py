@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps import snapshot
@@ -55,8 +56,16 @@ class WriteFile(Step):
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         host.clean(self.path)
-        if not self.is_done(host):
-            replace(host, self.path, self.content.encode(), self.mode, saved)
+        if self.is_done(host):
+            return
+        changed = edits(host, self.path, self.content.encode(), self.mode, saved)
+        if changed and host.exists(self.path) and host.text(self.path) != self.content:
+            # A run that goes on may be days after the one that was cut off.
+            raise XenableError(
+                f"cannot write {self.path}: {changed[0].what}",
+                hint=f"move {self.path} out of the way if you need it, and remove it:\n{changed[0].diff}",
+            )
+        replace(host, self.path, self.content.encode(), self.mode, saved)
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
         return edits(host, self.path, self.content.encode(), self.mode, saved)

@@ -65,7 +65,7 @@ class Leftovers(Step):
         for folder in map(Path, saved["absent"]):
             for path in (*_below(host, folder, mounts), folder):
                 host.remove(path)
-        snapshot.restore_folders(host, saved["there"])
+        snapshot.restore_folders(host, saved.get("there", {}))
 
 
 def _mounts(host: Host) -> frozenset[str]:

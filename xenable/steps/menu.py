@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from xenable.boot.slots import slot_folder
 from xenable.errors import XenableError
+from xenable.facts.storage import read_mounts
 from xenable.host import STATE, Host
 from xenable.journal import load_bytes, store_bytes
 from xenable.model import Obstacle, Preview, Progress
@@ -37,6 +38,8 @@ MADE = STATE / "grub.cfg"
 
 LOCALES = (Path("/etc/default/locale"), Path("/etc/locale.conf"))
 LANGUAGE_VARIABLES = ("LANG", "LANGUAGE", "LC_MESSAGES", "LC_ALL")
+
+MOUNT_POINTS = ("/boot", "/boot/efi", "/efi")
 
 LINKS = 40
 """As many as the kernel follows in one path: path_resolution(7)."""
@@ -65,14 +68,18 @@ class Menu(Step):
             "menu": snapshot.take(host, _menu(host)),
             "settings": _settings(host),
             "images": sorted(str(path) for path in _images(host)),
+            "mounted": sorted(_mounted(host)),
         }
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         """Nothing: this kind is all about undo."""
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
-        """None: the menu is generated, so an edit in it lasts until the next kernel update anyway."""
-        return ()
+        """What was done in /boot can't be undone while that is not mounted: all of it would pass for gone.
+
+        None in the menu: it is generated, so an edit in it lasts until the next kernel update anyway."""
+        gone = sorted(set(saved.get("mounted", ())) - _mounted(host))
+        return tuple(Obstacle(what=f"{path} is not mounted: mount it", final=True) for path in gone)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         # The very bytes, and not what update-grub would make of today's machine: the menu of before may have
@@ -250,6 +257,11 @@ def _images(host: Host) -> Iterator[Path]:
     """What a menu may name: kernels, hypervisors and initrds in /boot."""
     names = (name for name in host.names("/boot") if name.startswith(KERNELS + INITRDS))
     yield from (path for path in map(Path("/boot").joinpath, names) if not host.is_dir(path))
+
+
+def _mounted(host: Host) -> set[str]:
+    """The mount points among the folders where kernels, menu and environment block may be."""
+    return {mount.mount_point for mount in read_mounts(host)} & set(MOUNT_POINTS)
 
 
 def _same_machine(host: Host, saved: Saved) -> bool:

@@ -22,6 +22,7 @@ from xenable.steps.conffiles import (
     conffiles,
     edited,
     listed_files,
+    unlink,
 )
 from xenable.steps.lists import forget_wishes, restore_lists, tidy
 
@@ -144,6 +145,7 @@ class InstallPackages(Step):
 
         transaction.prepare_purge(host, progress)
         restore_lists(host, [(name, version) for name, version in saved["new"]])
+        unlink(host, [name for name, _ in saved["new"]])
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
             foreign = _mark_purge(cache, saved)
             if foreign:
