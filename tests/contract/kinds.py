@@ -13,6 +13,7 @@ from xenable.host import Host
 from xenable.steps import KINDS
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
+from xenable.steps.fetch import FetchPackages
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
@@ -241,6 +242,17 @@ def _half_slot() -> None:
     Path("/boot/xenable/.new-a/xen").write_bytes(b"half")
 
 
+def _packages_elsewhere() -> None:
+    """apt has to bring them here, as from a mirror."""
+    furnish_packages()
+    publish("copy:/archive")
+    Path("/var/cache/apt/archives/site_1.0_all.deb").write_bytes(b"was there")
+
+
+def _one_archive() -> None:
+    command("cp /archive/tool_1.0_all.deb /var/cache/apt/archives/")
+
+
 PACKAGES = InstallPackages(names=("tool",), recommended=("helper",))
 
 EXAMPLES: tuple[Example, ...] = (
@@ -355,6 +367,13 @@ EXAMPLES: tuple[Example, ...] = (
         begin=(_half_slot,),
     ),
     Example(name="arm", step=Arm(), prepare=_slot_machine, foreign=None, settles="boot/grub/xenable.env"),
+    Example(
+        name="fetch-packages",
+        step=FetchPackages(names=("tool",), recommended=("helper",)),
+        prepare=_packages_elsewhere,
+        foreign=None,
+        begin=(_one_archive,),
+    ),
     Example(
         name="install-packages",
         step=PACKAGES,

@@ -8,6 +8,7 @@ machine. The overlay lives in memory, is made in a few milliseconds, and is gone
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import subprocess
 import sys
@@ -147,6 +148,13 @@ def build(
         target = tree / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
+    # As dh_md5sums(1) makes it.
+    sums = (
+        f"{hashlib.md5(content.encode()).hexdigest()}  {path.lstrip('/')}\n"
+        for path, content in (files or {}).items()
+        if path not in conffiles
+    )
+    (control / "md5sums").write_text("".join(sums))
     Path("/archive").mkdir(exist_ok=True)
     command(f"dpkg-deb --root-owner-group -Znone --build {tree} /archive")
 

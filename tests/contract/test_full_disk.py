@@ -10,6 +10,7 @@ import pytest
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.steps.base import Saved
+from xenable.steps.fetch import FetchPackages
 from xenable.steps.packages import InstallPackages
 
 from .sandbox import build, command, configure_apt, inside, needs_sandbox, publish
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.realtool, needs_sandbox]
 
 HOST = Host()
 STEP = InstallPackages(names=("tool",), recommended=())
+FETCH = FetchPackages(names=("tool",), recommended=())
 LIBRARIES = tuple(f"lib{number}" for number in range(6))
 DATABASE = "/var/lib/dpkg"
 
@@ -36,6 +38,12 @@ def furnish() -> None:
     command("apt-get -qq -y install site >/dev/null 2>&1")
 
 
+def fetch() -> Saved:
+    saved = FETCH.save(HOST)
+    FETCH.do(HOST, saved, tell)
+    return saved
+
+
 def seen() -> str:
     return command(f"cat {DATABASE}/status; find {DATABASE} /srv | sort")
 
@@ -47,7 +55,7 @@ def test_nothing_is_left_behind(room: int) -> None:
     def work() -> None:
         furnish()
         before = seen()
-        saved = STEP.save(HOST)
+        fetched, saved = fetch(), STEP.save(HOST)
         used = int(command(f"df -k --output=used {DATABASE} | tail -n 1"))
         command(f"mount -o remount,size={used + room}k {DATABASE}")
         with pytest.raises(XenableError, match="the disk is full"):
@@ -60,6 +68,7 @@ def test_nothing_is_left_behind(room: int) -> None:
         command(f"mount -o remount,size=100m {DATABASE}")
         STEP.undo(HOST, saved, tell)
         assert seen() == before
+        FETCH.undo(HOST, fetched, tell)
         kept = [name for name in HOST.names("/var/cache/apt/archives") if name.endswith(".deb")]
         assert kept == ["site_1.0_all.deb"]
 
@@ -81,6 +90,7 @@ def half_unpacked() -> Saved:
     publish("copy:/archive")
     # One that is older was downloaded once.
     command("apt-get -qq -y --download-only install lib0=0.9 >/dev/null 2>&1")
+    fetch()
     saved = STEP.save(HOST)
     Path("/srv/dpkg").write_text(DIES)
     Path("/srv/dpkg").chmod(0o755)
@@ -126,6 +136,7 @@ def test_dpkg_does_not_go_on_wishing_for_packages() -> None:
     def work() -> None:
         furnish()
         before = seen()
+        fetch()
         saved = STEP.save(HOST)
         status = Path(f"{DATABASE}/status")
         for name in ("tool", LIBRARIES[0]):

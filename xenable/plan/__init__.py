@@ -21,6 +21,7 @@ from xenable.plan.network import network_steps
 from xenable.plan.texts import generator_script, packages_hook, settings_early, settings_late
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
+from xenable.steps.fetch import FetchPackages
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
@@ -50,9 +51,12 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
 
     Errors: XenableError when dom0's memory can't be worked out, or the guests' network can't be made.
     """
+    names = package_names(facts, config)
+    recommended = tuple(candidate.name for candidate in facts.packages.recommended)
     late = settings_late(hypervisor_arguments(facts, config), native_flavour(facts), config.kernel)
     return (
         Menu(),
+        FetchPackages(names=names, recommended=recommended),
         WriteFile(path=SETTINGS_EARLY, content=settings_early()),
         WriteFile(path=SETTINGS_LATE, content=late),
         # GRUB's own generator lists files that are no hypervisor and repeats ids; ours takes its place.
@@ -60,10 +64,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
         WriteFile(path=GENERATOR, content=generator_script(), mode=0o755),
         BootEnvironment(folder=facts.boot_loader.environment),
         Leftovers(folders=XEN_FOLDERS, own=XEN_FILES),
-        InstallPackages(
-            names=package_names(facts, config),
-            recommended=tuple(candidate.name for candidate in facts.packages.recommended),
-        ),
+        InstallPackages(names=names, recommended=recommended),
         # Into files that the packages brought: before those are purged, they are again as they came.
         *network_steps(facts, config),
         RefreshMenu(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from xenable.errors import XenableError
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
+from xenable.steps.fetch import FetchPackages
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
 from xenable.steps.menu import Menu, RefreshMenu
@@ -29,6 +30,7 @@ KINDS: tuple[type[Step], ...] = (
     StatOverride,
     BootEnvironment,
     Leftovers,
+    FetchPackages,
     InstallPackages,
     SetOptions,
     RefreshMenu,

@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from xenable.errors import XenableError
-from xenable.facts.dpkg import read_status
+from xenable.facts.dpkg import INFO, file_lists, read_status
 from xenable.host import Host
 from xenable.journal import load_bytes
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps import snapshot
 from xenable.steps.base import Saved, Step
+from xenable.steps.brought import brought, unowned, unowned_folders
 from xenable.steps.conffiles import (
-    ARCHIVES,
     LEFT_BY_DPKG,
     UCF,
     conffiles,
@@ -27,14 +28,14 @@ from xenable.steps.conffiles import (
 from xenable.steps.lists import forget_wishes, restore_lists, tidy
 
 if TYPE_CHECKING:
-    from apt.cache import Cache
     from apt.package import Package
 
+    from xenable.steps.marks import Came
+
+INTERFACES = Path("/etc/network/interfaces")
 MARKS = Path("/var/lib/apt/extended_states")
 BOOTED = Path("/run/systemd/system")
 """Where it exists, systemd is PID 1: sd_booted(3)."""
-
-MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +58,13 @@ class InstallPackages(Step):
             state = " (there already)" if self.is_done(host) else ""
             detail = "".join(f"{name}{state}\n" for name in self._wanted)
             return Preview(title=self.title(), detail=detail)
-        from xenable.steps import transaction
+        from xenable.steps import marks, transaction
 
         with transaction.open_cache(host) as cache:
-            self._mark(cache)
-            new, upgraded = _new(cache), _upgraded(cache)
-            sizes = f"{cache.required_download / MEBIBYTE:.1f} MiB to download, "
-            sizes += f"{cache.required_space / MEBIBYTE:.0f} MiB on disk\n"
+            marks.mark_wanted(cache, self._wanted, self._what)
+            new, upgraded = marks.new_packages(cache), marks.upgraded_packages(cache)
+            sizes = f"{cache.required_download / marks.MEBIBYTE:.1f} MiB to download, "
+            sizes += f"{cache.required_space / marks.MEBIBYTE:.0f} MiB on disk\n"
         lines = [f"new {name} {version}\n" for name, version in new]
         lines += [f"upgrade {name} {old} → {now} (stays after a revert)\n" for name, old, now in upgraded]
         return Preview(title=self.title(), detail="".join(lines) + sizes)
@@ -73,61 +74,69 @@ class InstallPackages(Step):
         return set(self._wanted) <= _installed(host) and not automatic & set(self._wanted)
 
     def save(self, host: Host) -> Saved:
-        from xenable.steps import transaction
+        from xenable.steps import marks, transaction
 
         if transaction.half_done(host):
-            raise XenableError(
-                f"cannot install {', '.join(self.names)}: dpkg was interrupted before",
-                hint=transaction.BROKEN_HINT,
-            )
+            raise XenableError(f"{self._what}: dpkg was interrupted before", hint=transaction.BROKEN_HINT)
         with transaction.open_cache(host) as cache:
-            self._mark(cache)
+            marks.mark_wanted(cache, self._wanted, self._what)
             removed = [p.name for p in cache.get_changes() if _has_configuration(p)]
+            files = brought(transaction.archives(cache))
             return {
-                "new": [list(package) for package in _new(cache)],
-                "upgraded": [list(package) for package in _upgraded(cache)],
+                "new": [list(package) for package in marks.new_packages(cache)],
+                "upgraded": [list(package) for package in marks.upgraded_packages(cache)],
+                "installed": sorted(p.name for p in cache if p.is_installed),
                 "with_configuration": removed,
-                "configuration": _take_configuration(host, removed),
+                "configuration": _take(host, (*listed_files(host, removed), *unowned(host, files))),
+                "folders": snapshot.take_folders(host, unowned_folders(host, files)),
                 "automatic": sorted(_automatic(host.text(MARKS)) & set(self._wanted)),
                 "marks": snapshot.take(host, MARKS),
                 "ucf": {name: snapshot.take(host, UCF / name) for name in _ucf_files(host)},
-                "archives": [name for name in host.names(ARCHIVES) if name.endswith(".deb")],
             }
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         from xenable.steps import transaction
 
-        if self.is_done(host) and not transaction.half_done(host):
-            return
-        transaction.finish_interrupted(host, progress)
-        with transaction.locked(host, progress), transaction.open_cache(host) as cache:
-            self._mark(cache)
-            promised = {name for name, _ in saved["new"]}
-            more = sorted(name for name, _ in _new(cache) if name not in promised)
-            if more:
-                raise XenableError(
-                    f"cannot install {', '.join(self.names)}: that would now bring {', '.join(more)} too",
-                    hint="the archive changed since the plan was made: run `xenable revert` and begin anew",
-                )
-            if cache.get_changes():
-                _check_space(host, cache)
-                transaction.download(cache, progress)
-                transaction.commit(host, cache, progress, held=(transaction.HELD_MENU,))
-        automatic = sorted(_automatic(host.text(MARKS)) & set(self._wanted))
-        if automatic:
-            host.run(["apt-mark", "manual", *automatic])
-        installed = _installed(host)
+        if not self.is_done(host) or transaction.half_done(host):
+            self._install(host, saved, progress)
+        automatic, installed = _automatic(host.text(MARKS)), _installed(host)
+        if by_hand := sorted(automatic & set(self._wanted)):
+            host.run(["apt-mark", "manual", *by_hand])
+        # apt notes who came along when all of them are there: where it was killed before that, nobody has.
+        along = {name.partition(":")[0] for name, _ in saved["new"]} - set(self._wanted)
+        if along & installed and not along & automatic:
+            host.run(["apt-mark", "auto", *sorted(along & installed)])
         missing = [name for name in self._wanted if name not in installed]
         if missing:
             raise XenableError(
                 f"cannot install {', '.join(missing)}: dpkg left it unfinished", hint=transaction.BROKEN_HINT
             )
 
+    def _install(self, host: Host, saved: Saved, progress: Progress) -> None:
+        from xenable.steps import marks, transaction
+
+        transaction.finish_interrupted(host, progress)
+        with transaction.locked(host, progress), transaction.open_cache(host) as cache:
+            marks.mark_wanted(cache, self._wanted, self._what)
+            promised = {name for name, _ in saved["new"]}
+            more = sorted(name for name, _ in marks.new_packages(cache) if name not in promised)
+            if more:
+                raise XenableError(
+                    f"{self._what}: that would now bring {', '.join(more)} too",
+                    hint="the archive changed since the plan was made: run `xenable revert` and begin anew",
+                )
+            if cache.get_changes():
+                marks.check_space(host, cache)
+                # All is there, unless somebody has tidied apt's cache meanwhile.
+                transaction.download(cache, lambda _, text: progress(0.0, text))
+                transaction.commit(host, cache, progress, held=(transaction.HELD_MENU,))
+
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
-        from xenable.steps import transaction
+        from xenable.steps import marks, transaction
 
         with transaction.open_cache(host) as cache:
-            foreign = _mark_purge(cache, saved)
+            stay = marks.staying(cache, self._came(saved), _used(host))
+            foreign = marks.mark_purge(cache, self._came(saved), _used(host))
         needed = tuple(
             Obstacle(
                 what=f"{name}, installed since, needs packages that Xenable installed; before a revert it "
@@ -138,16 +147,18 @@ class InstallPackages(Step):
         )
         then = saved["configuration"]
         known = [path for path, seen in then.items() if snapshot.same(snapshot.look(host, path), seen)]
-        return needed + edited(host, [name for name, _ in saved["new"]], known)
+        going = [name for name, _ in saved["new"] if name not in stay]
+        return needed + _last_kernel(host, going) + edited(host, going, known)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
-        from xenable.steps import transaction
+        from xenable.steps import marks, transaction
 
         transaction.prepare_purge(host, progress)
         restore_lists(host, [(name, version) for name, version in saved["new"]])
-        unlink(host, [name for name, _ in saved["new"]])
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
-            foreign = _mark_purge(cache, saved)
+            stay = marks.staying(cache, self._came(saved), _used(host))
+            unlink(host, [name for name, _ in saved["new"] if name not in stay])
+            foreign = marks.mark_purge(cache, self._came(saved), _used(host))
             if foreign:
                 raise XenableError(
                     f"cannot remove {', '.join(self.names)}: {', '.join(foreign)} came since and needs it",
@@ -167,103 +178,67 @@ class InstallPackages(Step):
         _restore_configuration(host, saved)
         _restore_marks(host, saved)
         _restore_ucf(host, saved)
-        ours = {name.partition(":")[0] for name, _ in saved["new"]}
-        for name in host.names(ARCHIVES):
-            if name.endswith(".deb") and name not in saved["archives"] and name.partition("_")[0] in ours:
-                host.remove(ARCHIVES / name)
 
     def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
         now = {(package.name, package.version) for package in read_status(host).values()}
         newer = [name for name, _, version in saved["upgraded"] if (name.partition(":")[0], version) in now]
-        return (f"the packages {', '.join(newer)} stay upgraded",) if newer else ()
+        installed = _installed(host)
+        stay = [name for name, _ in saved["new"] if name.partition(":")[0] in installed]
+        left = [f"the packages {', '.join(newer)} stay upgraded"] if newer else []
+        left += [f"the packages {', '.join(stay)} stay: somebody uses them by now"] if stay else []
+        return tuple(left)
 
     @property
     def _wanted(self) -> tuple[str, ...]:
         return (*self.names, *self.recommended)
 
-    def _mark(self, cache: Cache) -> None:
-        """Mark what is wanted and not here. Errors: XenableError when something would have to go for it."""
-        what = f"cannot install {', '.join(self.names)}"
-        if cache.broken_count:
-            cache.fix_broken()
-        for name in self._wanted:
-            if name not in cache:
-                raise XenableError(
-                    f"{what}: the archive has no package {name}",
-                    hint="run `sudo apt update`; look whether apt's sources have all components",
-                )
-            if not cache[name].is_installed:
-                cache[name].mark_install(auto_fix=False)
-        if cache.broken_count:
-            broken = sorted(p.name for p in cache if p.is_inst_broken)
-            raise XenableError(
-                f"{what}: the dependencies of {', '.join(broken)} can't be met without removing something",
-                hint=f"`apt-get --simulate install {' '.join(self._wanted)}` explains why",
-            )
-        changes = cache.get_changes()
-        gone = sorted(p.name for p in changes if p.marked_delete)
-        if gone:
-            raise XenableError(
-                f"{what}: {', '.join(gone)} would be removed for it",
-                hint="remove it yourself if you can do without it, then run the command again",
-            )
-        older = sorted(p.name for p in changes if p.marked_downgrade)
-        if older:
-            raise XenableError(f"{what}: {', '.join(older)} would have to become older for it")
+    @property
+    def _what(self) -> str:
+        return f"cannot install {', '.join(self.names)}"
 
+    def _came(self, saved: Saved) -> Came:
+        from xenable.steps.marks import Came
 
-def _new(cache: Cache) -> list[tuple[str, str]]:
-    """Packages that are marked and not here now, with their versions, by name."""
-    changes = (p for p in cache.get_changes() if p.marked_install and not p.is_installed)
-    return sorted((p.name, p.candidate.version) for p in changes if p.candidate is not None)
-
-
-def _upgraded(cache: Cache) -> list[tuple[str, str, str]]:
-    return sorted(
-        (p.name, p.installed.version, p.candidate.version)
-        for p in cache.get_changes()
-        if p.marked_upgrade and p.installed is not None and p.candidate is not None
-    )
+        before = saved.get("installed")
+        return Came(
+            names=frozenset(name for name, _ in saved["new"]),
+            wanted=frozenset(self._wanted),
+            before=None if before is None else frozenset(before),
+            with_configuration=frozenset(saved["with_configuration"]),
+        )
 
 
 def _has_configuration(package: Package) -> bool:
     return not package.is_installed and package.has_config_files
 
 
-def _check_space(host: Host, cache: Cache) -> None:
-    """Errors: XenableError when what is marked doesn't fit."""
-    for path, needed in ((ARCHIVES, cache.required_download), (Path("/usr"), cache.required_space)):
-        free = host.free_bytes(path)
-        if free is not None and needed > free:
-            raise XenableError(
-                f"cannot install packages: {path} has {free // MEBIBYTE} of {needed // MEBIBYTE + 1} MiB",
-                hint="free some space, then run the command again; no package was changed",
-            )
+def _take(host: Host, paths: Iterable[str]) -> dict[str, snapshot.Snapshot]:
+    """What is at these paths, and beside them, where dpkg may put what it replaces: files of packages that
+    were removed and left them, and files of nobody's."""
+    beside = ((path, *(path + ending for ending in LEFT_BY_DPKG)) for path in paths)
+    return {name: snapshot.take(host, name) for names in beside for name in names}
 
 
-def _mark_purge(cache: Cache, saved: Saved) -> list[str]:
-    """Mark all that we installed and that is here in any state; returns foreign packages that need it."""
-    before = {p.name for p in cache if p.is_inst_broken}
-    for name, _ in saved["new"]:
-        if name not in cache:
-            continue
-        package = cache[name]
-        if package.is_installed or package.has_config_files:
-            # Configuration that lay here before we came stays, as it was when the package was only removed.
-            package.mark_delete(auto_fix=False, purge=name not in saved["with_configuration"])
-    ours = {name for name, _ in saved["new"]}
-    touched = {p.name for p in cache.get_changes()} | {p.name for p in cache if p.is_inst_broken}
-    return sorted(touched - ours - before)
+def _used(host: Host) -> frozenset[str]:
+    """Packages that the configuration of this machine's network names: it would not come up without them."""
+    files = (INTERFACES, *(Path(f"{INTERFACES}.d") / name for name in host.names(f"{INTERFACES}.d")))
+    bridges = any(re.search(r"(?m)^\s*bridge[_-]ports\s", host.text(path)) for path in files)
+    return frozenset({"bridge-utils"}) if bridges else frozenset()
 
 
-def _take_configuration(host: Host, packages: list[str]) -> dict[str, snapshot.Snapshot]:
-    """Files of packages that were removed and left them: dpkg replaces those that nobody has edited."""
-    paths = listed_files(host, packages)
-    beside = [path + ending for path in paths for ending in LEFT_BY_DPKG]
-    return {path: snapshot.take(host, path) for path in (*paths, *beside)}
+def _last_kernel(host: Host, going: Collection[str]) -> tuple[Obstacle, ...]:
+    """Whether no kernel would be left: that of the native system may have been removed since."""
+    here = {path for name in host.names("/boot") if (path := f"/boot/{name}").startswith("/boot/vmlinuz-")}
+    lists = (name for package in going for name in file_lists(host, package.partition(":")[0]))
+    gone = {path for name in lists for path in host.text(INFO / name).splitlines()}
+    if not here or here - gone:
+        return ()
+    what = f"{', '.join(sorted(here))} would go, and no kernel would be left to boot: install one first"
+    return (Obstacle(what=what, final=True),)
 
 
 def _restore_configuration(host: Host, saved: Saved) -> None:
+    snapshot.restore_folders(host, saved.get("folders", {}))
     for path, seen in saved["configuration"].items():
         snapshot.restore(host, path, seen)
     # What only the newer version has would stay with a package that is not purged.

@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import apt
 import apt.cache
@@ -49,9 +50,6 @@ NEVER_ASK = {
     "UCF_FORCE_CONFFOLD": "1",
 }
 DPKG_OPTIONS = ("--force-confdef", "--force-confold")
-
-DOWNLOAD_SHARE = 0.3
-"""Of the progress; the rest is unpacking and configuring."""
 
 MEBIBYTE = 1 << 20
 BROKEN_HINT = "run `sudo dpkg --configure -a` and read what it says, then run the command again"
@@ -156,6 +154,21 @@ def half_done(host: Host) -> bool:
     return any(package.state in middle for package in read_status(host).values())
 
 
+def archives(cache: apt.cache.Cache) -> tuple[Path, ...]:
+    """Where the archives of what is marked and not here yet are, once they are downloaded."""
+    folder = Path(apt_pkg.config.find_dir("Dir::Cache::Archives"))
+    found = []
+    for package in cache.get_changes():
+        version = package.candidate
+        if not package.marked_install or version is None:
+            continue
+        uri = urlsplit(version.uri or "")
+        # apt-pkg/acquire-item.cc: what is on this machine already is taken from where it is.
+        name = f"{package.shortname}_{version.version.replace(':', '%3a')}_{version.architecture}.deb"
+        found.append(Path(unquote(uri.path)) if uri.scheme == "file" else folder / name)
+    return tuple(found)
+
+
 def download(cache: apt.cache.Cache, progress: Progress) -> None:
     """Fetch what is marked. Errors: XenableError naming the packages; no package was changed then."""
     fetcher = apt_pkg.Acquire(_Download(progress))
@@ -217,7 +230,7 @@ class _Download(apt.progress.base.AcquireProgress):
     def pulse(self, owner: apt_pkg.Acquire) -> bool:
         total = max(self.total_bytes, 1.0)
         self._tell(
-            DOWNLOAD_SHARE * min(self.current_bytes / total, 1.0),
+            min(self.current_bytes / total, 1.0),
             f"downloading: {self.current_bytes / MEBIBYTE:.0f} of {total / MEBIBYTE:.0f} MiB",
         )
         return True
@@ -260,7 +273,7 @@ class _Work(apt.progress.base.InstallProgress):
             if len(words) == 4 and words[0] == "pmstatus":
                 with contextlib.suppress(ValueError):
                     self._percent = max(self._percent, min(float(words[2]), 100.0))
-                self._tell(DOWNLOAD_SHARE + (1.0 - DOWNLOAD_SHARE) * self._percent / 100.0, words[3].strip())
+                self._tell(self._percent / 100.0, words[3].strip())
             elif len(words) == 4 and words[0] == "pmerror":
                 self.errors.append(f"{Path(words[1]).name}: {words[3].strip()}")
 

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a purge must not take along, and what it has to: the real apt and dpkg in a sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from xenable.host import Host
+from xenable.steps.base import Saved
+from xenable.steps.options import SetOptions
+from xenable.steps.packages import InstallPackages
+
+from .sandbox import build, command, inside, needs_sandbox, publish
+
+pytestmark = [pytest.mark.realtool, needs_sandbox]
+
+HOST = Host()
+STEP = InstallPackages(names=("tool",), recommended=("helper",))
+
+
+def tell(fraction: float, text: str) -> None:
+    assert 0.0 <= fraction <= 1.0
+
+
+def install() -> Saved:
+    saved: Saved = json.loads(json.dumps(dict(STEP.save(HOST))))
+    STEP.do(HOST, saved, tell)
+    return saved
+
+
+def apt(words: str) -> None:
+    command(f"apt-get -qq -y {words} >/dev/null 2>&1")
+
+
+def packages() -> set[str]:
+    return set(command("dpkg-query -W -f '${Package} ${db:Status-Status}\\n'").split("\n")) - {""}
+
+
+@pytest.mark.parametrize("text", ["# my own\n", "autoballoon=auto\n"], ids=["other", "as packaged"])
+def test_configuration_of_nobody_s_comes_back(text: str) -> None:
+    """It was there before the package, as from a backup or from an administrator's tool."""
+
+    def work() -> None:
+        files = {"/etc/xt/xl.conf": "autoballoon=auto\n", "/etc/xt/plain.conf": "p=1\n", "/srv/xt/data": "1"}
+        build(
+            "tool", files=files, conffiles=("/etc/xt/xl.conf", "/etc/xt/plain.conf"),
+            scripts={
+                "postinst": '# ucfr tool /etc/x\nif false; then\n\tucfr tool "/etc/default/xt"\nfi',
+                "postrm": 'if [ "$1" = purge ]; then rm -f "/etc/default/xt"; fi',
+            },
+        )  # fmt: skip
+        build("helper")
+        publish()
+        for path in ("/etc/xt/xl.conf", "/etc/default/xt", "/srv/xt/data"):
+            Path(path).parent.mkdir(exist_ok=True)
+            Path(path).write_text(text)
+            os.utime(path, ns=(10**18, 10**18))
+            os.chown(path, 1, 2)
+        Path("/etc/xt/xl.conf").chmod(0o600)
+        Path("/etc/xt").chmod(0o750)
+        saved = install()
+        options = SetOptions(path="/etc/xt/xl.conf", options=(("autoballoon", "off"),), why="it is off")
+        then = options.save(HOST)
+        options.do(HOST, then, tell)
+        assert Path("/srv/xt/data").read_text() == "1"
+        assert STEP.obstacles(HOST, saved) == () == options.obstacles(HOST, then)
+        options.undo(HOST, then, tell)
+        STEP.undo(HOST, saved, tell)
+        for path in ("/etc/xt/xl.conf", "/etc/default/xt", "/srv/xt/data"):
+            info = Path(path).stat()
+            assert Path(path).read_text() == text, path
+            assert (info.st_mtime_ns, info.st_uid, info.st_gid) == (10**18, 1, 2), path
+        assert Path("/etc/xt/xl.conf").stat().st_mode & 0o777 == 0o600
+        assert HOST.names("/etc/xt") == ("xl.conf",) and Path("/etc/xt").stat().st_mode & 0o777 == 0o750
+
+    inside(work)
+
+
+def test_an_empty_folder_of_nobody_s_comes_back() -> None:
+    def work() -> None:
+        build("tool", files={"/srv/xt/dump/core": "1"})
+        build("helper")
+        publish()
+        Path("/srv/xt/dump").mkdir(parents=True)
+        Path("/srv/xt/dump").chmod(0o700)
+        os.chown("/srv/xt/dump", 1, 2)
+        saved = install()
+        STEP.undo(HOST, saved, tell)
+        info = Path("/srv/xt/dump").stat()
+        assert (info.st_mode & 0o777, info.st_uid, info.st_gid) == (0o700, 1, 2)
+
+    inside(work)
+
+
+def test_what_a_newer_metapackage_brought_goes_too() -> None:
+    """But not what somebody else needs by now, nor what was garbage of others before."""
+
+    def work() -> None:
+        build("tool", Depends="linux-image-1, lib")
+        for name in ("linux-image-1", "helper", "lib", "own"):
+            build(name, files={f"/srv/{name}/x": "1"})
+        build("theirs", Depends="shared, own")
+        build("litter", Depends="own-litter")
+        build("own-litter")
+        publish()
+        before = packages()
+        saved = install()
+        for version, kernel in (("2.0", "linux-image-2"), ("3.0", "linux-image-3")):
+            build("tool", version, Depends=f"{kernel}, lib, shared, more")
+            build(kernel, files={f"/srv/{kernel}/x": "1"})
+            if version == "2.0":
+                build("shared")
+                build("more")
+            publish()
+            apt("dist-upgrade")
+        apt("install theirs litter")
+        apt("remove litter")
+        assert {"linux-image-2 installed", "linux-image-3 installed", "more installed"} <= packages()
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, tell)
+        others = {f"{name} installed" for name in ("theirs", "shared", "own", "own-litter")}
+        assert packages() == before | others
+        assert STEP.remains(HOST, saved) == ()
+
+    inside(work)
+
+
+def test_what_somebody_has_taken_into_use_stays_with_what_it_needs() -> None:
+    def work() -> None:
+        build("tool", Depends="lib, other")
+        build("lib", Depends="base", files={"/etc/lib.conf": "a=1\n"}, conffiles=("/etc/lib.conf",))
+        for name in ("base", "other", "helper"):
+            build(name)
+        publish()
+        saved = install()
+        apt("install lib")
+        Path("/etc/lib.conf").write_text("a=2\n")
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, tell)
+        assert packages() == {"lib installed", "base installed"}
+        assert Path("/etc/lib.conf").read_text() == "a=2\n"
+        assert STEP.remains(HOST, saved) == ("the packages base, lib stay: somebody uses them by now",)
+
+    inside(work)
+
+
+def test_what_brings_the_machines_bridge_up_stays() -> None:
+    def work() -> None:
+        build("tool", Recommends="bridge-utils", Depends="bridge-utils")
+        build("bridge-utils")
+        build("helper")
+        publish()
+        saved = install()
+        Path("/etc/network").mkdir(exist_ok=True)
+        Path("/etc/network/interfaces").write_text("iface br0 inet dhcp\n\tbridge_ports eth0\n")
+        STEP.undo(HOST, saved, tell)
+        assert packages() == {"bridge-utils installed"}
+        assert "bridge-utils" in STEP.remains(HOST, saved)[0]
+
+    inside(work)
+
+
+def test_the_last_kernel_does_not_go() -> None:
+    def work() -> None:
+        build("old", files={"/boot/vmlinuz-1": "1"})
+        build("tool", Depends="linux-image-2")
+        build("linux-image-2", files={"/boot/vmlinuz-2": "2"})
+        build("helper")
+        publish()
+        apt("install old")
+        saved = install()
+        assert STEP.obstacles(HOST, saved) == ()
+        apt("purge old")
+        (obstacle,) = STEP.obstacles(HOST, saved)
+        assert obstacle.final and "/boot/vmlinuz-2 would go" in obstacle.what
+
+    inside(work)
+
+
+def test_a_kill_before_apt_noted_what_came_along() -> None:
+    """Else all that came along would count as installed by hand, and stay for ever."""
+
+    def work() -> None:
+        build("tool", Depends="lib")
+        build("lib")
+        build("helper")
+        publish()
+        before = packages()
+        saved: Saved = json.loads(json.dumps(dict(STEP.save(HOST))))
+        command("dpkg -i /archive/tool_1.0_all.deb /archive/lib_1.0_all.deb /archive/helper_1.0_all.deb")
+        STEP.undo(HOST, saved, tell)
+        assert packages() == before
+        command("dpkg -i /archive/tool_1.0_all.deb /archive/lib_1.0_all.deb /archive/helper_1.0_all.deb")
+        STEP.do(HOST, saved, tell)
+        assert command("apt-mark showauto").split() == ["lib"]
+
+    inside(work)
