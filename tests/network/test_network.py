@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from .bench import (
     run,
     sends,
     settings,
+    wait_for,
     write,
 )
 
@@ -321,6 +323,57 @@ def test_nat_on_a_machine_that_forwards_already() -> None:
         network("down")
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
         assert set(forwards().values()) == {"1"}
+
+    dom0(work)
+
+
+@pytest.fixture
+def br_netfilter() -> Iterator[None]:
+    """The module is there for the length of a test: it has a say in all bridges of the machine."""
+    there = Path("/proc/sys/net/bridge")
+    loaded = not there.exists() and shutil.which("modprobe") and run("modprobe", "br_netfilter").code == 0
+    if not there.exists():
+        pytest.skip("br_netfilter is not here, and can't be loaded")
+    yield
+    if loaded:
+        run("modprobe", "-r", "br_netfilter")
+
+
+@pytest.mark.usefixtures("br_netfilter")
+def test_a_bridge_as_the_way_out_passes_the_frames_of_others() -> None:
+    """With br_netfilter, which container runtimes load, they come by as if they were forwarded."""
+
+    def work() -> None:
+        settings(replace(NET, mode=Mode.NAT, uplink="br0"))
+        must("ip link add br0 type bridge; ip link set br0 up; ip address add 192.0.2.2/24 dev br0")
+        must("echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables")
+        must("echo 1 >/proc/sys/net/bridge/bridge-nf-call-ip6tables")
+        must(
+            "nft 'add table inet seen; "
+            "add chain inet seen forward { type filter hook forward priority -20; }; "
+            "add rule inet seen forward iifname br0 oifname br0 counter'"
+        )
+        ends = [guest(97, vif="container"), guest(98, vif="machine")]
+        for number, end in enumerate(ends, 3):
+            must(f"ip link set {end.vif} master br0 up")
+            with at(end):
+                must(
+                    f"ip address add 192.0.2.{number}/24 dev eth0; ip link set eth0 up; "
+                    f"ip address add fd00::{number}/64 dev eth0 nodad; "
+                    "ip route add 172.20.216.0/24 via 192.0.2.2"
+                )
+        one, two = ends
+        network("up")
+        assert '"br0"' in must("nft list set inet xenable lent")
+        assert wait_for(lambda: sends(one, two, "192.0.2.4")) and sends(two, one, "192.0.2.3")
+        assert sends(one, two, "fd00::4")
+        assert "packets 0" not in must("nft list chain inet seen forward")
+        # Guests go out, and what is not bridged is dropped as on any other interface.
+        web = connected(5, ONE)
+        assert sends(web, two, "192.0.2.4") and not sends(one, web, ONE)
+        # The container runtime that loaded it makes a router of the machine.
+        must("echo 1 >/proc/sys/net/ipv4/ip_forward")
+        assert sends(one, two, "192.0.2.4")
 
     dom0(work)
 
