@@ -3,7 +3,8 @@
 
 A guest has a file in FOLDER, from which dnsmasq answers the guests (its hostsdir; it sees new and changed
 files by itself). The lines of all guests stand in a block at the end of dom0's /etc/hosts too; when the last
-guest is gone the block goes, and the file is byte for byte what it was. Callers hold the host's lock.
+guest is gone the block goes, and the file is byte for byte what it was. Where a boot has made the file anew,
+data/network/hosts writes the same block again. Callers hold the lock of the guests' folder.
 """
 
 from __future__ import annotations
