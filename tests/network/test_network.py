@@ -469,10 +469,13 @@ def test_names() -> None:
         words = must("/usr/share/xenable/network/names").split("\n")
         assert "--listen-address=172.20.216.1" in words and f"--listen-address={GATEWAY6}" in words
         assert "--no-resolv" in words and "--bind-interfaces" in words
+        assert f"--host-record=dom0.xen.internal,dom0,{GATEWAY},{GATEWAY6}" in words
         must("echo 1 >/proc/sys/net/ipv6/conf/xenable0/disable_ipv6")
         settings(replace(NET, mode=Mode.NAT, uplink="wan"))
         words = must("/usr/share/xenable/network/names").split("\n")
         assert f"--listen-address={GATEWAY6}" not in words and "--no-resolv" not in words
+        # Nobody is told of an address that dom0 does not have.
+        assert f"--host-record=dom0.xen.internal,dom0,{GATEWAY}" in words
 
     dom0(work)
 
