@@ -327,6 +327,30 @@ def test_one_address_has_one_guest() -> None:
     dom0(work)
 
 
+def test_a_reload_of_the_network_does_not_make_a_start_fail() -> None:
+    """It finds the interface that is just being connected, and sets its routes first."""
+
+    def work() -> None:
+        nft = (BIN / "nft").read_text()
+
+        one, two = guest(7, ip=f"{OWN6} {OWN} 172.20.216.9"), guest(8, ip=f"172.20.216.8 {OWN}")
+        executable(
+            BIN / "nft",
+            nft.replace("exec ", "") + "code=$?\ncase $* in *'counter netdev xenable vif7.0'*)\n"
+            f"printf '%s' '{nft}' >{BIN}/nft\n/usr/share/xenable/network/network up\nesac\nexit $code\n",
+        )
+        online(one)
+        assert (BIN / "nft").read_text() == nft
+        for address in (OWN, "172.20.216.9", OWN6):
+            assert " dev vif7.0 " in must(f"ip route get {address}")
+        # What is another guest's is not accepted by that, nor is a part of the addresses.
+        refused(two, "another interface may have one of them")
+        assert "dev vif8.0" not in must("ip route; ip -6 route")
+        assert f"{OWN} dev vif7.0 " in must(f"ip route get {OWN}")
+
+    dom0(work)
+
+
 def test_offline_copes_with_whatever_is_left() -> None:
     def work() -> None:
         other = connected(8, "172.20.216.8")
