@@ -195,7 +195,7 @@ def test_running_guests_are_set_up_again(what: str) -> None:
         opened("one")
         opened("two")
         one, two = connected(5, f"{ONE} {ONE6}", name="one"), connected(6, TWO, name="two")
-        three = connected(7, THREE, vifname="web")
+        three = connected(7, THREE, vifname="vifweb")
         # No guest of ours: a cable of somebody else's with an alias.
         must("ip link add other type veth peer name other2; ip link set other alias 'xen something'")
         before = ruleset()

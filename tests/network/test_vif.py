@@ -208,7 +208,8 @@ def test_no_more_programs_than_needed() -> None:
         ({"ip": OWN, "vifname": "a b"}, ("cannot name vif7.0 a b",)),
         ({"ip": OWN, "vifname": "../lo"}, ("cannot name",)),
         ({"ip": OWN, "vifname": "a234567890123456"}, ("cannot name",)),
-        ({"ip": OWN, "vifname": "lo"}, ("there is such an interface already",)),
+        ({"ip": OWN, "vifname": "xenable0"}, ("cannot name vif7.0 xenable0", "has to begin with vif")),
+        ({"ip": OWN, "vifname": "web-1"}, ("NetworkManager", "write vifname=vif-NAME into the guest's vif")),
     ],
     ids=lambda value: " ".join(map(str, value.items())) if isinstance(value, dict) else "",
 )
@@ -407,17 +408,31 @@ def test_a_stale_chain_is_replaced() -> None:
 
 def test_an_interface_with_a_name_of_its_own() -> None:
     def work() -> None:
-        one = guest(7, ip=OWN, vifname="web-1")
-        two = guest(8, ip="172.20.216.8", vifname="web-1")
+        one = guest(7, ip=OWN, vifname="vif-web")
+        two = guest(8, ip="172.20.216.8", vifname="vif-web")
         online(one)
         assert not Path("/sys/class/net/vif7.0").exists()
-        assert counted("web-1") == 0
+        assert counted("vif-web") == 0
         before = state()
         # Another guest wants the name: it gets none, and what libxl then does leaves the first alone.
-        assert hotplug(two, "online").code == 1
+        assert "there is such an interface already" in hotplug(two, "online").err
         assert hotplug(two, "offline").code == 0
         assert state() == before
-        assert "state UP" in must("ip link show web-1") or ",UP" in must("ip link show web-1")
+        assert "state UP" in must("ip link show vif-web") or ",UP" in must("ip link show vif-web")
+        assert hotplug(one, "offline").code == 0
+        assert "vif-web" not in ruleset()
+
+    dom0(work)
+
+
+def test_a_guest_from_before_that_rule_keeps_its_rules() -> None:
+    def work() -> None:
+        one = online(guest(7, ip=OWN, vifname="vif-web"))
+        must("ip link set vif-web down; ip link set vif-web name web-1; nft flush ruleset")
+        write(f"{one.backend}/vifname", "web-1")
+        network("up")
+        assert "policy drop" in must("nft list chain netdev xenable web-1")
+        assert ",UP" in must("ip link show web-1")
         assert hotplug(one, "offline").code == 0
         assert "web-1" not in ruleset()
 
