@@ -14,10 +14,11 @@ from dataclasses import replace
 from xenable import health, trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD, kernel_words
 from xenable.boot.environment import Environment
+from xenable.boot.slots import SLOTS
 from xenable.errors import XenableError
 from xenable.host import LOGS, Host
 from xenable.model import Status
-from xenable.trialrecord import Trial, of_last_boot, read_trial, reason_on_record, write_trial
+from xenable.trialrecord import Trial, of_last_boot, read_trial, reason_on_record, this_boot, write_trial
 
 PAUSE = 2.0
 """Seconds between two looks, at least."""
@@ -45,11 +46,11 @@ def note_fall_back(host: Host) -> None:
     if now.state is not Status.FELL_BACK:
         return
     _say(f"the boot under Xen fell back: {now.reason}")
-    env = trial.environment(host)
-    record = read_trial(host) or Trial(slot="", verdict="", seconds=0, deadline=0)
-    if env is None or not of_last_boot(env, record):
-        # The boot that wrote it is not the one whose messages tell why.
-        record = replace(record, boot_id="")
+    env = trial.environment(host) or Environment()
+    record = read_trial(host)
+    if record is None or not of_last_boot(env, record):
+        # The boot that wrote it is not the one that fell back, nor do its messages tell why.
+        record = Trial(slot=env.trying, verdict="", seconds=0, deadline=0, started=env.started)
     _keep(host, replace(record, verdict="fell-back", reason=now.reason))
 
 
@@ -60,6 +61,7 @@ def judge(host: Host) -> None:
     if deadline:
         guard(host, deadline)
     before = health.read_before(host)
+    last = read_trial(host)
     record = None
     while True:
         began = time.monotonic()
@@ -76,16 +78,20 @@ def judge(host: Host) -> None:
         lacking = health.missing(host, before, confirmed=confirmed) if env is not None else NO_BLOCK
         hold = HOLD in words and not confirmed
         if record is None:
-            record = _first_record(host, env, seconds, deadline)
+            record = _first_record(host, env, last, seconds, deadline)
             _keep(host, record)
             # Where another slot's trial has just fallen back to this one, that one's are the ones to keep.
-            if deadline and not (confirmed and record.earlier):
+            if deadline and not (confirmed and record.earlier and last is not None and last.boot_id):
                 keep_messages(host)
         if not lacking and not hold:
             kept = trial.accept(host)
             _stop_dead_man(host)
             _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))
-            then = ": Xen is the default from now on" if kept else ", but its kernel was removed meanwhile"
+            then = ": Xen is the default from now on"
+            if not kept:
+                then = ", but its kernel was removed meanwhile"
+            elif env is not None and env.trying not in SLOTS:
+                then = ": it was started by hand, and what is booted by default stays as it was"
             _say(f"dom0 is healthy after {seconds} s{then}")
             return
         verdict = "waiting" if lacking else "held"
@@ -105,10 +111,11 @@ def pause_after(look: float) -> float:
     return min(max(PAUSE, 4 * look), LONGEST_PAUSE)
 
 
-def _first_record(host: Host, env: Environment | None, seconds: int, deadline: int) -> Trial:
+def _first_record(
+    host: Host, env: Environment | None, last: Trial | None, seconds: int, deadline: int
+) -> Trial:
     """What is on disk as soon as dom0 runs; why another slot's trial failed stays on record."""
     slot = env.trying if env is not None else ""
-    last = read_trial(host)
     earlier = ""
     if last is not None and last.slot != slot and last.verdict != "passed":
         earlier = f"the trial of slot {last.slot} fell back: {reason_on_record(last)}"
@@ -119,7 +126,8 @@ def _first_record(host: Host, env: Environment | None, seconds: int, deadline: i
         deadline=deadline,
         missing=("the first look of the gate",),
         earlier=earlier,
-        boot_id=host.text("/proc/sys/kernel/random/boot_id").strip().replace("-", ""),
+        boot_id=this_boot(host),
+        started=env.started if env is not None else "",
     )
 
 

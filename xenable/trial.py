@@ -7,6 +7,7 @@ how far), trial.json (the gate in dom0: what it waited for) and the journal (wha
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 from xenable import health, journal, watchdog
@@ -14,6 +15,7 @@ from xenable.boot.environment import (
     Environment,
     block_hidden,
     environment_folder,
+    environment_path,
     read_environment,
     write_environment,
 )
@@ -28,7 +30,7 @@ from xenable.diagnosis import diagnose
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import EntryState, Status
-from xenable.trialrecord import Trial, read_trial, write_trial
+from xenable.trialrecord import TRIAL, Trial, of_last_boot, read_trial, this_boot, write_trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +76,13 @@ def status(host: Host) -> TrialStatus:
         return _answer(host, Status.NATIVE, reason, xen, env)
     trial = read_trial(host)
     if xen and env.trying:
-        return _answer(host, Status.TRYING, _trying(trial), xen, env)
+        return _answer(host, Status.TRYING, _trying(host, trial), xen, env)
     if xen and env.default:
         return _answer(host, Status.CONFIRMED, half or _confirmed(host, env, trial), xen, env)
     if env.try_slot:
-        return _answer(host, Status.ARMED, half or "the next reset boots Xen once, as a trial", xen, env)
+        return _answer(host, Status.ARMED, half or _armed(host, env, trial), xen, env)
     if not xen and env.trying:
-        reason = trial.reason if trial and trial.verdict == "fell-back" else diagnose(host, env, trial)
-        return _answer(host, Status.FELL_BACK, reason, xen, env)
+        return _answer(host, Status.FELL_BACK, _fell_back(host, env, trial), xen, env)
     if env.default:
         return _answer(
             host,
@@ -162,15 +163,31 @@ def _confirmed(host: Host, env: Environment, trial: Trial | None) -> str:
     return "Xen passed its trial and is the default"
 
 
-def _trying(trial: Trial | None) -> str:
-    if trial is None:
+def _armed(host: Host, env: Environment, trial: Trial | None) -> str:
+    if trial is not None and trial.slot == env.try_slot and trial.armed_in not in ("", this_boot(host)):
+        return (
+            "the next reset is to boot Xen once, but at the last one GRUB did not start the trial: another "
+            "entry was chosen, or GRUB reads another menu, or it could not write "
+            f"{environment_path(environment_folder(host))}: look at the file system with that"
+        )
+    return "the next reset boots Xen once, as a trial"
+
+
+def _fell_back(host: Host, env: Environment, trial: Trial | None) -> str:
+    if trial is not None and trial.verdict == "fell-back" and of_last_boot(env, trial):
+        return trial.reason
+    return diagnose(host, env, trial)
+
+
+def _trying(host: Host, trial: Trial | None) -> str:
+    if trial is None or trial.boot_id != this_boot(host):
         return "this is the trial boot; the gate has not looked yet"
-    left = max(0, trial.deadline - trial.seconds)
+    end = "no time limit ends this boot"
+    if trial.deadline:
+        end = f"the machine resets to native in {max(0, trial.deadline - trial.seconds)} s"
     if trial.verdict == "held":
-        return f"dom0 is healthy and waits for `xenable confirm`; the machine resets to native in {left} s"
-    return (
-        f"dom0 waits for {'; '.join(trial.missing) or 'nothing'}; the machine resets to native in {left} s"
-    )
+        return f"dom0 is healthy and waits for `xenable confirm`; {end}"
+    return f"dom0 waits for {'; '.join(trial.missing) or 'nothing'}; {end}"
 
 
 def environment(host: Host) -> Environment | None:
@@ -202,9 +219,9 @@ def arm(host: Host, slot: str) -> None:
     if env is None:
         raise XenableError("cannot arm the trial boot: there is no environment block that GRUB can write")
     health.write_before(host, health.look_around(host))
-    write_trial(host, Trial(slot=slot, verdict="armed", seconds=0, deadline=0))
     # First the slot and the menu, then the word to boot them.
     host.settle()
+    write_trial(host, Trial(slot=slot, verdict="armed", seconds=0, deadline=0, armed_in=this_boot(host)))
     # A default that fell back must not come back when this trial does: only `trying` kept it off.
     default = "" if env.trying == env.default else env.default
     write_environment(
@@ -223,6 +240,16 @@ def call_off(host: Host, slot: str) -> None:
     env = environment(host)
     if env is not None and env.try_slot == slot:
         write_environment(host, environment_folder(host), replace(env, try_slot=""))
+        _off_the_record(host, slot)
+
+
+def _off_the_record(host: Host, slot: str) -> None:
+    """Forget an arming that was called off: the next boot of another slot would find that it failed."""
+    trial = read_trial(host)
+    if trial is not None and (trial.slot, trial.verdict) == (slot, "armed"):
+        # It only explains: what keeps GRUB from the slot is on disk.
+        with contextlib.suppress(XenableError):
+            host.remove(TRIAL)
 
 
 def lost_slots(host: Host) -> tuple[str, ...]:
@@ -249,6 +276,8 @@ def let_go(host: Host) -> tuple[str, ...]:
     if lost:
         changed = {field: "" for field in ("default", "try_slot") if getattr(env, field) in lost}
         write_environment(host, environment_folder(host), replace(env, **changed))
+        if env.try_slot in lost:
+            _off_the_record(host, env.try_slot)
     return lost
 
 

@@ -32,6 +32,10 @@ class Trial:
     """Why another slot's trial fell back to this one."""
     boot_id: str = ""
     """The boot's, as journald has it: 32 hexadecimal digits. Empty where dom0's user space never ran."""
+    started: str = ""
+    """GRUB's clock at the hand-over, as in the block: tells two starts of one slot apart."""
+    armed_in: str = ""
+    """Set with armed: id of the boot in which that was."""
 
 
 def read_trial(host: Host) -> Trial | None:
@@ -47,9 +51,16 @@ def write_trial(host: Host, trial: Trial) -> None:
     host.write(TRIAL, json.dumps(asdict(trial), indent=1).encode() + b"\n")
 
 
+def this_boot(host: Host) -> str:
+    """The id of the boot that runs, as journald has it."""
+    return host.text("/proc/sys/kernel/random/boot_id").strip().replace("-", "")
+
+
 def of_last_boot(env: Environment, trial: Trial) -> bool:
     """Whether a record is of the last boot under Xen that was not judged good, and not of one before it."""
-    return trial.slot == env.trying and trial.verdict not in ("armed", "passed")
+    # Records of earlier packages are without GRUB's clock.
+    same = trial.slot == env.trying and trial.started in ("", env.started)
+    return same and trial.verdict not in ("armed", "passed")
 
 
 def reason_on_record(trial: Trial) -> str:
@@ -57,7 +68,11 @@ def reason_on_record(trial: Trial) -> str:
     if trial.reason:
         return trial.reason
     if trial.verdict == "armed":
-        return "Xen or dom0's kernel stopped before dom0's user space ran"
+        # GRUB's block does not tell: the entry that was started after it has noted itself there.
+        return (
+            "Xen or dom0's kernel stopped before dom0's user space ran; "
+            "or it never began, because another entry was chosen by hand"
+        )
     if trial.verdict == "gave-up":
         return f"dom0 was not healthy within {trial.deadline} s: it waited for {'; '.join(trial.missing)}"
     if trial.verdict == "held" and trial.seconds >= trial.deadline - 30:

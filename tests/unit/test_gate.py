@@ -324,6 +324,22 @@ def test_the_boot_of_a_trial_is_remembered_on_native(native: Host, verdict: str,
     assert now and (now.verdict, now.boot_id) == ("fell-back", kept)
 
 
+def test_on_native_the_record_is_of_what_fell_back(native: Host) -> None:
+    """Not of the slot, nor of the start, that the record was about before."""
+    env = Environment(trying="xenable-4.20-6.12", stage="started", started="2026-11-22 10:00:00")
+    write_environment(native, GRUB, env)
+    for slot, started in (("a", ""), (env.trying, "2026-11-21 10:00:00")):
+        write_trial(
+            native,
+            Trial(slot=slot, verdict="fell-back", seconds=9, deadline=9, reason="x", started=started),
+        )
+        gate.run_gate(native)
+        now = read_trial(native)
+        assert now and (now.slot, now.verdict, now.started) == (env.trying, "fell-back", env.started)
+        assert "before dom0's user space ran" in now.reason
+        assert trial.status(native).reason == now.reason
+
+
 def test_on_native_without_a_trial_nothing_is_written(native: Host) -> None:
     write_environment(native, GRUB, Environment(default="a"))
     gate.run_gate(native)
@@ -390,12 +406,51 @@ def test_the_failure_of_a_second_slot_stays_on_record(
     host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
-    failed = Trial(slot="b", verdict="gave-up", seconds=85, deadline=100, missing=("xl: broken",))
+    failed = Trial(
+        slot="b", verdict="gave-up", seconds=85, deadline=100, missing=("xl: broken",), boot_id="1f2e"
+    )
     write_trial(host, failed)
     looks(monkeypatch, ())
     gate.run_gate(host)
     assert "the trial of slot b fell back" in trial.status(host).reason
     assert "xl: broken" in trial.status(host).reason
+
+
+def test_a_trial_that_perhaps_never_began_costs_no_messages(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`grub-reboot xenable-a` while b is armed, or a hang before user space: b has left none to keep."""
+    commands(monkeypatch)
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    write_trial(host, Trial(slot="b", verdict="armed", seconds=0, deadline=0))
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert "said to xl" in host.text(gate.MESSAGES)
+    assert "or it never began, because another entry" in trial.status(host).reason
+
+
+def test_a_boot_after_a_trial_was_called_off_tells_of_none(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, Environment(default="a", try_slot="b"))
+    write_trial(host, Trial(slot="b", verdict="armed", seconds=0, deadline=0))
+    trial.call_off(host, "b")
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert trial.status(host).reason == "Xen passed its trial and is the default"
+
+
+def test_a_pair_that_was_started_by_hand_is_not_said_to_be_the_default(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.write("/proc/cmdline", b"root=UUID=1 ro\n")
+    write_environment(host, GRUB, Environment(trying="xenable-4.20-6.12", default="a", stage="started"))
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+    said = capsys.readouterr().err
+    assert "default from now on" not in said and "what is booted by default stays" in said
 
 
 @pytest.mark.parametrize(("look", "pause"), [(0.05, 2.0), (1.0, 4.0), (3.5, 10.0)])

@@ -49,7 +49,7 @@ def under_xen(host: Host) -> None:
 
 
 def record(**changes: Any) -> Trial:
-    base = Trial(slot="a", verdict="waiting", seconds=40, deadline=300)
+    base = Trial(slot="a", verdict="waiting", seconds=40, deadline=300, boot_id="1f")
     return replace(base, **changes)
 
 
@@ -97,6 +97,54 @@ def test_the_state_in_one_word(
         host.make_folder(f"/boot/xenable/{slot}")
         host.write(f"/boot/xenable/{slot}/boot.cfg", b"")
     assert states(host, env) == (state, next_boot)
+
+
+def boots(host: Host, id: str) -> None:
+    host.make_folder("/proc/sys/kernel/random")
+    host.write("/proc/sys/kernel/random/boot_id", f"{id}\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (
+            record(missing=("xl: broken",)),
+            "dom0 waits for xl: broken; the machine resets to native in 260 s",
+        ),
+        (
+            record(deadline=0, missing=("xl: broken",)),
+            "dom0 waits for xl: broken; no time limit ends this boot",
+        ),
+        (record(verdict="held"), "waits for `xenable confirm`; the machine resets to native in 260 s"),
+        # Of a boot before this one, and of the arming.
+        (record(boot_id="aa", missing=("xl: broken",)), "the gate has not looked yet"),
+        (record(boot_id="", verdict="armed", deadline=0), "the gate has not looked yet"),
+        (None, "the gate has not looked yet"),
+    ],
+)
+def test_what_a_boot_on_trial_waits_for(host: Host, written: Trial | None, reason: str) -> None:
+    boots(host, "1-f")
+    under_xen(host)
+    write_environment(host, GRUB, TRYING)
+    if written:
+        write_trial(host, written)
+    assert reason in trial.status(host).reason
+
+
+def test_a_trial_that_grub_did_not_take_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GRUB could not write its block, and went native: the state is what it was, and nobody would look."""
+    monkeypatch.setattr("xenable.health.look_around", lambda host: Before(known=True))
+    write_environment(host, GRUB, Environment())
+    boots(host, "1-f")
+    trial.arm(host, "a")
+    assert trial.status(host).reason == "the next reset boots Xen once, as a trial"
+    boots(host, "2-f")
+    now = trial.status(host)
+    assert now.state is Status.ARMED
+    assert "GRUB did not start the trial" in now.reason and "/boot/grub/xenable.env" in now.reason
+    # One that was armed by a package before this.
+    write_trial(host, record(verdict="armed"))
+    assert trial.status(host).reason == "the next reset boots Xen once, as a trial"
 
 
 def test_a_half_done_apply_is_named(host: Host) -> None:
@@ -172,6 +220,23 @@ def test_the_reason_of_a_fall_back(host: Host, env: Environment, written: Trial 
     if written:
         write_trial(host, written)
     assert reason in trial.status(host).reason
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        record(slot="b", verdict="fell-back", reason="xl: broken", started=TRYING.started),
+        record(verdict="fell-back", reason="xl: broken", started="2026-11-21 10:00:00"),
+        record(verdict="gave-up", missing=("xl: broken",), started="2026-11-21 10:00:00"),
+    ],
+)
+def test_the_reason_of_another_fall_back_explains_nothing(host: Host, kept: Trial) -> None:
+    write_environment(host, GRUB, TRYING)
+    write_trial(host, kept)
+    assert "before dom0's user space ran" in trial.status(host).reason
+    # One of before the package kept GRUB's clock.
+    write_trial(host, replace(kept, slot="a", started=""))
+    assert "xl: broken" in trial.status(host).reason
 
 
 def test_the_reason_names_a_lost_root(host: Host) -> None:
@@ -287,6 +352,38 @@ def test_a_default_that_fell_back_does_not_come_back_after_another_trial(
     assert read_environment(host, GRUB) == Environment(default="a", try_slot="b")
 
 
+@pytest.mark.parametrize("call_off", [lambda host: trial.call_off(host, "b"), trial.let_go])
+def test_a_trial_that_is_called_off_is_off_the_record(
+    host: Host, monkeypatch: pytest.MonkeyPatch, call_off: Callable[[Host], object]
+) -> None:
+    """The boot that comes instead would find that it failed."""
+    monkeypatch.setattr("xenable.health.look_around", lambda host: Before(known=True))
+    monkeypatch.setattr(trial, "lost_kernel", lambda _host, slot: "6.12" if slot == "b" else "")
+    write_environment(host, GRUB, Environment(default="a"))
+    trial.arm(host, "b")
+    call_off(host)
+    assert read_environment(host, GRUB) == Environment(default="a")
+    assert read_trial(host) is None
+    # What a trial that took place has left stays.
+    write_environment(host, GRUB, Environment(default="a", try_slot="b"))
+    write_trial(host, record(slot="b", verdict="gave-up"))
+    call_off(host)
+    assert read_trial(host) == record(slot="b", verdict="gave-up")
+
+
+def test_a_record_that_cannot_be_removed_keeps_no_trial_armed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(_host: Host, path: object) -> None:
+        raise XenableError(f"cannot remove {path}: Read-only file system")
+
+    write_environment(host, GRUB, Environment(try_slot="b"))
+    write_trial(host, record(slot="b", verdict="armed"))
+    monkeypatch.setattr(Host, "remove", read_only)
+    trial.call_off(host, "b")
+    assert read_environment(host, GRUB) == Environment()
+
+
 def test_disarm_makes_the_next_boot_native(host: Host) -> None:
     write_environment(host, GRUB, Environment(default="a", try_slot="b"))
     trial.disarm(host)
@@ -329,12 +426,13 @@ def test_a_trial_record_comes_back_as_it_was(host: Host) -> None:
     assert read_trial(host) == one
 
 
-def test_a_record_of_before_the_boot_s_id_is_read(host: Host) -> None:
-    write_trial(host, record(boot_id="1f"))
+def test_a_record_of_an_earlier_package_is_read(host: Host) -> None:
+    write_trial(host, record())
     found = json.loads(host.text("/var/lib/xenable/trial.json"))
-    del found["boot_id"]
+    for field in ("boot_id", "started", "armed_in"):
+        del found[field]
     host.write("/var/lib/xenable/trial.json", json.dumps(found).encode())
-    assert read_trial(host) == record()
+    assert read_trial(host) == record(boot_id="")
 
 
 def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:
