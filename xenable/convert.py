@@ -14,12 +14,15 @@ from xenable.engine import Listener
 from xenable.errors import Exit, XenableError
 from xenable.facts import gather
 from xenable.host import Host
+from xenable.journal import Record
 from xenable.machine import Facts
 from xenable.model import EntryState, Finding, Obstacle, Status
 from xenable.plan import trial_steps
 from xenable.plan.texts import XEN_KERNELS_FIRST
+from xenable.steps import from_record
 from xenable.steps.base import Step
 from xenable.steps.files import WriteFile
+from xenable.steps.menu import RefreshMenu
 from xenable.steps.slot import Arm, filled_by
 from xenable.trialrecord import TRIAL
 
@@ -73,7 +76,8 @@ def start(
 def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> None:
     """Finish what an interrupted apply left; when nothing is left, start another trial.
 
-    A machine that is on trial, or whose newest pair passed, is left alone. Errors: XenableError.
+    A machine that is on trial, or whose newest pair passed, is left alone, but for a menu that has lost the
+    entries for Xen. Errors: XenableError.
     """
     with host.lock():
         journal.repair_tail(host)
@@ -83,12 +87,20 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
         trial.let_go(host)
         if any(record.state is not EntryState.DONE for record in records):
             _go_on(host, records, listener)
-        elif trial.armed_slot(host) or not trial.on_course(host):
+            return
+        engine.repeat(host, _lost_entries(host, records), listener)
+        if trial.armed_slot(host) or not trial.on_course(host):
             # What is armed already may be another pair by now, or on other terms.
             engine.repeat(host, trial_steps(config), listener)
 
 
-def _go_on(host: Host, records: Sequence[journal.Record], listener: Listener) -> None:
+def _lost_entries(host: Host, records: Sequence[Record]) -> tuple[Step, ...]:
+    """The step that makes the menu, where this has lost what it made."""
+    steps = (from_record(record) for record in records)
+    return tuple(step for step in steps if isinstance(step, RefreshMenu) and step.lacks(host))
+
+
+def _go_on(host: Host, records: Sequence[Record], listener: Listener) -> None:
     try:
         engine.apply(host, records, listener)
     except XenableError as e:

@@ -25,6 +25,7 @@ from xenable.boot.slots import (
     newest_pair_differs,
     read_manifest,
     slot_folder,
+    unlisted,
 )
 from xenable.diagnosis import diagnose
 from xenable.errors import XenableError
@@ -72,11 +73,13 @@ def status(host: Host) -> TrialStatus:
                 "rights",
                 hint="sudo xenable status",
             )
-        reason = half or _untouched(host, xen)
+        converted = any(record.state is not EntryState.UNDONE for record in records)
+        reason = half or (_no_block(host) if converted else _untouched(host, xen))
         return _answer(host, Status.NATIVE, reason, xen, env)
     trial = read_trial(host)
     if xen and env.trying:
         return _answer(host, Status.TRYING, _trying(host, trial), xen, env)
+    half = half or off_menu(host, env)
     if xen and env.default:
         return _answer(host, Status.CONFIRMED, half or _confirmed(host, env, trial), xen, env)
     if env.try_slot:
@@ -92,6 +95,28 @@ def status(host: Host) -> TrialStatus:
             env,
         )
     return _answer(host, Status.NATIVE, half or _idle(host), xen, env)
+
+
+def off_menu(host: Host, env: Environment) -> str:
+    """Where the menu has no entry for the slot that the block asks for, that, and what to do; else empty."""
+    slot = _choice(env)
+    if not slot or not unlisted(host, slot):
+        return ""
+    return (
+        f"the boot menu has no entry for slot {slot}, so the next reset boots the native system: run "
+        "`sudo update-grub` or `sudo xenable apply`"
+    )
+
+
+def _no_block(host: Host) -> str:
+    folder = environment_folder(host)
+    if folder:
+        return (
+            f"GRUB's environment block {environment_path(folder)} is damaged: GRUB boots the native system"
+        )
+    return (
+        "GRUB's environment block is not there: look whether /boot, or the EFI system partition, is mounted"
+    )
 
 
 def _untouched(host: Host, xen: bool) -> str:
@@ -113,11 +138,14 @@ def _idle(host: Host) -> str:
 
 def next_boot(host: Host, env: Environment | None) -> str:
     """What GRUB chooses at the next reset: the slot, or nothing for native. The same rule as in the menu."""
-    choice = ""
-    if env is not None:
-        choice = env.try_slot or (env.default if env.trying != env.default else "")
+    choice = _choice(env) if env is not None else ""
     there = choice in SLOTS and host.exists(slot_folder(choice) / "boot.cfg")
-    return choice if there else ""
+    return choice if there and not unlisted(host, choice) else ""
+
+
+def _choice(env: Environment) -> str:
+    """The slot that the block asks for."""
+    return env.try_slot or (env.default if env.trying != env.default else "")
 
 
 def _answer(host: Host, state: Status, reason: str, xen: bool, env: Environment | None) -> TrialStatus:
@@ -207,9 +235,12 @@ def on_course(host: Host) -> bool:
     env = environment(host)
     if env is None:
         return False
-    if env.try_slot or (env.trying and running_xen(host)):
+    if env.trying and running_xen(host):
         return True
-    return bool(env.default) and env.trying != env.default and not newest_pair_differs(host, env.default)
+    slot = _choice(env)
+    if not slot or unlisted(host, slot):
+        return False
+    return bool(env.try_slot) or not newest_pair_differs(host, slot)
 
 
 def arm(host: Host, slot: str) -> None:

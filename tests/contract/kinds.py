@@ -29,11 +29,14 @@ ENTRY = """menuentry 'Debian, with Xen' $menuentry_id_option 'xenable-a' {
 	true
 }
 """
-PAIR = """menuentry 'Debian' $menuentry_id_option 'xenable-4.20-amd64-6.12.9-test' {
+SLOT_ENTRIES = """menuentry 'Slot A' $menuentry_id_option 'xenable-a' { true }
+menuentry 'Slot B' $menuentry_id_option 'xenable-b' { true }
+"""
+PAIR = f"""{SLOT_ENTRIES}menuentry 'Debian' $menuentry_id_option 'xenable-4.20-amd64-6.12.9-test' {{
 	multiboot2 "($xenable_boot)"/boot/xen-4.20-amd64.gz placeholder ucode=scan $xenable_efi
 	module2 "($xenable_boot)"/boot/vmlinuz-6.12.9-test placeholder root=UUID=1 ro
 	module2 --nounzip "($xenable_boot)"/boot/initrd.img-6.12.9-test
-}
+}}
 """
 XENDOMAINS = (
     "# saved at shutdown\nXENDOMAINS_SAVE=/var/lib/xen/save # here\n#XENDOMAINS_RESTORE=true\n\nX=\xfc"

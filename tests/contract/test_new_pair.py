@@ -28,7 +28,7 @@ from xenable.steps.slot import KEEP, Arm, FillSlot
 
 from ..crash.dying import die
 from ..factory import make_config
-from .kinds import PAIR, furnish_slot
+from .kinds import PAIR, SLOT_ENTRIES, furnish_slot
 from .sandbox import REPOSITORY, build, command, inside, needs_sandbox, publish
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
@@ -80,7 +80,8 @@ def take(version: str) -> str:
     return (
         "[ $1 = remove ] || exit 0\n"
         f"rm -f /lib/modules/{version}/modules.order /lib/modules/{version}/*.ko /boot/*-{version}\n"
-        f"if grep -q {version} /boot/grub/grub.cfg; then : >/boot/grub/grub.cfg; fi\n"
+        f"grep -q {version} /boot/grub/grub.cfg || exit 0\n"
+        f"cat >/boot/grub/grub.cfg <<'END'\n{SLOT_ENTRIES}END\n"
     )
 
 
@@ -312,6 +313,18 @@ def test_removed_by_dpkg_alone_it_is_told_by_status_and_mended_by_apply() -> Non
         command(bring(NEW))
         convert.resume(HOST, make_config())
         assert trial.environment(HOST) == Environment(try_slot="a")
+
+    inside(work)
+
+
+def test_a_menu_that_lost_its_entries_is_said_by_apt() -> None:
+    """update-grub ran while 90_xenable could not work."""
+
+    def work() -> None:
+        passed()
+        command("echo >/boot/grub/grub.cfg")
+        said = " ".join(apt("install other").split())
+        assert "the boot menu has no entry for slot a" in said and "sudo xenable apply" in said
 
     inside(work)
 

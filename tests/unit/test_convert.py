@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.factory import make_config
-from xenable import convert, engine, journal
+from xenable import convert, engine, journal, trial
+from xenable.boot.environment import Environment, write_environment
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
+from xenable.steps import menu
 from xenable.steps.files import WriteFile
 
 TERMS = journal.Terms()
@@ -96,6 +98,48 @@ def test_a_mistake_of_ours_is_put_back_too(host: Host, monkeypatch: pytest.Monke
     assert caught.value.status is Exit.PUT_BACK and "report" in caught.value.hint
     # --debug shows where it was.
     assert "never thought of" in "".join(traceback.format_exception(caught.value)).split("XenableError")[0]
+
+
+NATIVE = "menuentry 'Debian' $menuentry_id_option 'gnulinux' {\n}\n"
+OURS = (
+    "### BEGIN /etc/grub.d/90_xenable ###\n"
+    "menuentry 'slot' $menuentry_id_option 'xenable-a' { true }\n"
+    "### END /etc/grub.d/90_xenable ###\n"
+)
+
+
+def test_an_apply_mends_a_menu_that_lost_its_entries(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slot is confirmed, and every reset boots native: update-grub ran while our generator could not."""
+    made: list[str] = []
+
+    def generate(*_: object) -> bytes:
+        made.append("menu")
+        return (NATIVE + OURS).encode()
+
+    monkeypatch.setattr(menu, "_generate", generate)
+    monkeypatch.setattr(Host, "settle", lambda _host: None)
+    host.make_folder("/boot/grub")
+    host.make_folder("/boot/xenable/a")
+    host.write("/boot/xenable/a/boot.cfg", b"")
+    host.write(menu.MENU, NATIVE.encode())
+    write_environment(host, "/boot/grub", Environment())
+    steps = (GOOD, menu.RefreshMenu(entry_ids=("xenable-a",)))
+    engine.apply(host, engine.plan_into_journal(host, steps))
+    write_environment(host, "/boot/grub", Environment(default="a"))
+    assert (trial.status(host).next_boot, made.pop()) == ("xen", "menu")
+    # The native entries are others than those of then, too.
+    host.write(menu.MENU, NATIVE.replace("Debian", "Debian 14").encode())
+    monkeypatch.setattr(
+        menu, "_generate", lambda *_: (NATIVE.replace("Debian", "Debian 14") + OURS).encode()
+    )
+    assert trial.status(host).next_boot == "native"
+    convert.resume(host, make_config())
+    assert trial.status(host).next_boot == "xen"
+    assert trial.environment(host) == Environment(default="a")
+    # And only where it is lacking.
+    monkeypatch.setattr(menu, "_generate", generate)
+    convert.resume(host, make_config())
+    assert made == []
 
 
 def test_an_apply_that_goes_on_and_fails_says_what_stays(host: Host) -> None:

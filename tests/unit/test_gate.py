@@ -55,6 +55,7 @@ def host(tmp_path: Path) -> Host:
     host.write(f"{WATCHDOG}/state", b"active\n")
     host.write("/dev/watchdog1", b"")
     write_environment(host, GRUB, Environment(trying="a", stage="started"))
+    host.write(f"{GRUB}/grub.cfg", b"menuentry 'slot' $menuentry_id_option 'xenable-a' { true }\n")
     return host
 
 

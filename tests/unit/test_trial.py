@@ -24,6 +24,9 @@ from xenable.model import EntryState, Status
 from xenable.trialrecord import Trial, read_trial, write_trial
 
 GRUB = "/boot/grub"
+SLOT_ENTRIES = "".join(
+    f"menuentry 'slot' --class xen $menuentry_id_option 'xenable-{slot}' {{ true }}\n" for slot in ("a", "b")
+)
 MANIFEST = {
     "id": "xenable-4.20-amd64-6.12.9",
     "xen": "4.20",
@@ -41,6 +44,7 @@ def host(tmp_path: Path) -> Host:
     host.make_folder(GRUB)
     host.make_folder("/proc")
     host.make_folder("/sys/hypervisor")
+    host.write("/boot/grub/grub.cfg", SLOT_ENTRIES.encode())
     return host
 
 
@@ -160,6 +164,24 @@ def test_a_damaged_journal_is_said_and_not_a_traceback(host: Host) -> None:
     host.make_folder("/var/lib/xenable")
     host.write("/var/lib/xenable/journal.jsonl", b"{not json\n")
     assert "line 1 is damaged" in trial.status(host).reason
+
+
+@pytest.mark.parametrize("xen", [False, True])
+def test_a_converted_machine_without_its_block_is_told(host: Host, xen: bool) -> None:
+    """/boot, or the ESP, is not mounted."""
+    if xen:
+        under_xen(host)
+    host.make_folder("/var/lib/xenable")
+    one = Record(number=1, kind="write-file", fields={}, state=EntryState.PLANNED)
+    for state in (EntryState.PLANNED, EntryState.DOING, EntryState.DONE):
+        write_state(host, one, state, {})
+    now = trial.status(host)
+    assert now.state is Status.NATIVE and "look whether /boot" in now.reason
+    host.write("/boot/grub/xenable.env", b"garbage")
+    assert "/boot/grub/xenable.env is damaged" in trial.status(host).reason
+    host.remove("/boot/grub/xenable.env")
+    write_state(host, one, EntryState.UNDONE)
+    assert "environment block" not in trial.status(host).reason
 
 
 AsNobody = Callable[[], AbstractContextManager[None]]
@@ -438,7 +460,7 @@ def test_a_record_of_an_earlier_package_is_read(host: Host) -> None:
 def frozen_pair(host: Host, kernel: bytes = b"kernel") -> None:
     """A confirmed slot a, and a menu whose first pair has the same names."""
     entry = (
-        "menuentry 'x' $menuentry_id_option 'xenable-4.20-amd64-6.12.9' {\n"
+        f"{SLOT_ENTRIES}menuentry 'x' $menuentry_id_option 'xenable-4.20-amd64-6.12.9' {{\n"
         'multiboot2 "($xenable_boot)"/boot/xen-4.20-amd64.gz placeholder $xenable_efi\n'
         'module2 "($xenable_boot)"/boot/vmlinuz-6.12.9 placeholder root=UUID=1 ro\n'
         'module2 --nounzip "($xenable_boot)"/boot/initrd.img-6.12.9\n}\n'
@@ -484,6 +506,36 @@ def test_an_untried_update_is_said_and_can_be_armed(host: Host, change: Callable
     write_environment(host, GRUB, Environment(default="a", try_slot="b"))
     assert "the next reset tries slot b once" in trial.status(host).reason
     assert trial.on_course(host)
+
+
+@pytest.mark.parametrize(
+    ("xen", "env", "state", "slot"),
+    [
+        (True, Environment(default="a"), Status.CONFIRMED, "a"),
+        (False, Environment(default="a"), Status.CONFIRMED, "a"),
+        (False, Environment(default="a", try_slot="b"), Status.ARMED, "b"),
+        (True, Environment(default="a", try_slot="b"), Status.CONFIRMED, "b"),
+    ],
+)
+def test_a_menu_without_the_entries_boots_native(
+    host: Host, as_nobody: AsNobody, xen: bool, env: Environment, state: Status, slot: str
+) -> None:
+    """update-grub ran while the generator could not: xenable was removed for a while, or python3 was."""
+    frozen_pair(host)
+    if not xen:
+        host.remove("/sys/hypervisor/type")
+    for name in ("a", "b"):
+        host.make_folder(f"/boot/xenable/{name}")
+        host.write(f"/boot/xenable/{name}/boot.cfg", b"")
+    assert states(host, env) == (state, "xen") and trial.on_course(host)
+    host.write("/boot/grub/grub.cfg", b"menuentry 'Debian' $menuentry_id_option 'gnulinux-simple-1' {\n}\n")
+    assert states(host, env) == (state, "native") and not trial.on_course(host)
+    reason = trial.status(host).reason
+    assert f"the boot menu has no entry for slot {slot}" in reason and "`sudo xenable apply`" in reason
+    # What may not be read is not known to lack it.
+    host.path("/boot/grub/grub.cfg").chmod(0o600 if os.geteuid() == 0 else 0)
+    with as_nobody():
+        assert trial.status(host).next_boot == "xen"
 
 
 def test_a_kernel_that_was_removed_is_not_booted(host: Host) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,13 @@ __all__ = [
     "kept_packages",
     "listed_pairs",
     "lost_kernel",
+    "missing_entries",
     "newest_pair_differs",
     "read_manifest",
     "remove_slots",
     "slot_folder",
     "sums",
+    "unlisted",
     "verify_slot",
 ]
 
@@ -138,6 +140,22 @@ def listed_pairs(menu: str) -> tuple[ListedPair, ...]:
                 )
             )
     return tuple(found)
+
+
+def missing_entries(menu: str, ids: Iterable[str]) -> tuple[str, ...]:
+    """Those ids that no entry of a menu has."""
+    found = set(
+        re.findall(r"""(?m)^\s*menuentry\s.*?(?:--id|\$menuentry_id_option)[ =]['"]?([\w.+-]+)""", menu)
+    )
+    return tuple(id for id in ids if id not in found)
+
+
+def unlisted(host: Host, slot: str) -> bool:
+    """Whether the menu has no entry for a slot: GRUB then boots something else in its place.
+
+    A menu that this process may not read is not known to lack one.
+    """
+    return bool(missing_entries(host.text(MENU), (f"xenable-{slot}",))) and _readable(host, MENU)
 
 
 def _boot_path(word: str) -> str:

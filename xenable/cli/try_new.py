@@ -13,7 +13,7 @@ from xenable.host import Host
 def command() -> None:
     """Nobody but apt has a use for it: a person says `xenable apply`."""
     from xenable.convert import drop_removed, try_new
-    from xenable.trial import armed_slot
+    from xenable.trial import armed_slot, environment, off_menu
 
     need_root("try-new")
     host = Host()
@@ -33,3 +33,5 @@ def command() -> None:
     finally:
         if was_default and not armed_slot(host):
             note("the next reset boots the native system")
+    if (env := environment(host)) and (lack := off_menu(host, env)):
+        note(lack)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from xenable.boot.slots import slot_folder
+from xenable.boot.slots import missing_entries, slot_folder
 from xenable.errors import XenableError
 from xenable.facts.storage import read_mounts
 from xenable.host import STATE, Host
@@ -125,7 +125,7 @@ class RefreshMenu(Step):
         here = host.text(MENU)
         lines = [
             f"entry {id}: what is frozen in {slot_folder(id.removeprefix('xenable-'))}, if anything is"
-            f"{'' if _missing(here, (id,)) else ' (there already)'}\n"
+            f"{'' if missing_entries(here, (id,)) else ' (there already)'}\n"
             for id in self.entry_ids
         ]
         lines += [
@@ -136,13 +136,18 @@ class RefreshMenu(Step):
         return Preview(title=self.title(), detail="".join(lines))
 
     def is_done(self, host: Host) -> bool:
-        return not _missing(host.text(MENU), self.entry_ids) and not _stale(host)
+        return not self.lacks(host) and not _stale(host)
+
+    def lacks(self, host: Host) -> bool:
+        """Whether the menu is without an entry, as when update-grub ran while our generator could not."""
+        return bool(missing_entries(host.text(MENU), self.entry_ids))
 
     def save(self, host: Host) -> Saved:
         return {"native": store_bytes(host, native_part(host.read(MENU)))}
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
-        before = load_bytes(host, saved["native"])
+        # Nothing is saved where the step is repeated: then the menu of today counts.
+        before = load_bytes(host, saved["native"]) if saved else native_part(host.read(MENU))
         if self.is_done(host):
             self._check(before, host.read(MENU))
             return
@@ -162,7 +167,7 @@ class RefreshMenu(Step):
 
     def _check(self, before: bytes, made: bytes) -> None:
         """Errors: XenableError when a menu lacks an entry, or has other native ones than before."""
-        missing = _missing(made.decode("utf-8", "replace"), self.entry_ids)
+        missing = missing_entries(made.decode("utf-8", "replace"), self.entry_ids)
         if missing:
             raise XenableError(
                 f"cannot add {', '.join(missing)} to the boot menu: update-grub left it out of {MENU}",
@@ -211,14 +216,6 @@ def boot_lines(menu: bytes) -> frozenset[bytes]:
             words = [*words[:2], *(word for word in words if word.startswith(b"root="))]
         found.add(b" ".join(words))
     return frozenset(found)
-
-
-def _missing(menu: str, entry_ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Those ids that no entry of a menu has."""
-    found = set(
-        re.findall(r"""(?m)^\s*menuentry\s.*?(?:--id|\$menuentry_id_option)[ =]['"]?([\w.+-]+)""", menu)
-    )
-    return tuple(id for id in entry_ids if id not in found)
 
 
 def _stale(host: Host) -> bool:
