@@ -167,7 +167,13 @@ HEALTHY = Facts(
         command_line="root=UUID=6e0b1a2f ro console=ttyS0,115200n8",
         serial=(SerialConsole(port=0, speed=115200, mode="8n1"),),
     ),
-    services=Services(known=True, failed=(), ssh_listen=("0.0.0.0:22", "[::]:22"), os_prober=Answer.NO),
+    services=Services(
+        known=True,
+        failed=(),
+        ssh_listen=("0.0.0.0:22", "[::]:22"),
+        os_prober=Answer.NO,
+        system="running",
+    ),
     conversion=Conversion(state="none", legacy_xen=()),
 )
 

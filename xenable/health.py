@@ -39,14 +39,14 @@ class Before:
     """Addresses of those on default routes whose hardware address was known: they had answered."""
     ssh_listen: tuple[str, ...] = ()
     failed_units: tuple[str, ...] = ()
+    starting: bool = False
+    """Whether systemd had not finished: some unit never ends, and dom0 can't do better."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Now:
     """What one look sees: read once, however many probes ask."""
 
-    system: str
-    """What `systemctl is-system-running` says; read before the services: no failure falls between."""
     network: Network
     services: Services
     neighbours: frozenset[str] = frozenset()
@@ -65,9 +65,7 @@ class About(Enum):
 
 
 def _see(host: Host) -> Now:
-    system = host.run(["systemctl", "is-system-running"], check=False, timeout=15).stdout.strip()
     return Now(
-        system=system,
         network=probe_network(host),
         services=probe_services(host, {}),
         neighbours=neighbours(host),
@@ -88,6 +86,7 @@ def look_around(host: Host) -> Before:
         gateways=tuple(sorted(_gateways(network) & now.neighbours)),
         ssh_listen=services.ssh_listen,
         failed_units=services.failed,
+        starting=services.is_starting,
     )
 
 
@@ -100,11 +99,13 @@ def read_before(host: Host) -> Before:
     """What write_before wrote; an empty one when there is none."""
     try:
         found = json.loads(host.text(BEFORE, "{}"))
-        names = [name for name in Before.__dataclass_fields__ if name not in ("known", "gateways")]
+        others = ("known", "gateways", "starting")
+        names = [name for name in Before.__dataclass_fields__ if name not in others]
         return Before(
             known=found["known"] is True,
             # An earlier version of the package may have armed the trial: it did not look for them.
             gateways=tuple(found.get("gateways", ())),
+            starting=found.get("starting") is True,
             **{name: tuple(found[name]) for name in names},
         )
     except (ValueError, KeyError, TypeError):
@@ -211,8 +212,8 @@ def ssh(_host: Host, before: Before, now: Now) -> str:
 
 
 def units(_host: Host, before: Before, now: Now) -> str:
-    state = now.system
-    if state in ("initializing", "starting"):
+    state = now.services.system
+    if now.services.is_starting and not before.starting:
         return f"systemd: the system is {state}"
     if state in ("maintenance", "stopping"):
         return f"systemd: the system is in {state}"

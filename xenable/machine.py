@@ -358,6 +358,14 @@ class Services:
     """Units that run or are enabled and that open a watchdog."""
     runtime_watchdog: str = ""
     """The setting that makes PID 1 feed a watchdog, and where it is; empty when none does."""
+    system: str = ""
+    """What `systemctl is-system-running` says: running, starting, …; empty when it is not known."""
+    jobs: tuple[str, ...] = ()
+    """Units whose jobs keep systemd from having finished; empty where it has."""
+
+    @property
+    def is_starting(self) -> bool:
+        return self.system in ("initializing", "starting")
 
 
 @dataclass(frozen=True, kw_only=True)

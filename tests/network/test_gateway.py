@@ -25,7 +25,6 @@ HOST = Host()
 def look(before: Before) -> str:
     services = Services(known=True, failed=(), ssh_listen=(), os_prober=Answer.NO)
     now = Now(
-        system="running",
         network=probe_network(HOST),
         services=services,
         neighbours=health.neighbours(HOST),

@@ -32,6 +32,15 @@ FAILED = Rule(
     why="The trial ignores them, for Xen is not the reason: it looks only for units that fail anew.",
     remedy="Look with `systemctl status` and their names whether they matter.",
 )
+STARTING = Rule(
+    id="services/starting",
+    severity=Severity.WARNING,
+    title="The system has not finished its start",
+    why="A trial that is armed now asks for no more: it does not wait until dom0 has finished its start, "
+    "and so does not see a unit that fails late.",
+    remedy="Wait until `systemctl is-system-running` says something else. If a unit never ends, mend it; "
+    "`systemctl list-jobs` names it.",
+)
 OS_PROBER = Rule(
     id="services/os-prober",
     severity=Severity.NOTE,
@@ -57,7 +66,7 @@ RUNTIME_WATCHDOG = Rule(
     remedy="Nothing to do, if this machine can do without its hardware watchdog while it runs under Xen.",
 )
 
-RULES = (NO_SSH, UNKNOWN, WATCHDOG, FAILED, RUNTIME_WATCHDOG, OS_PROBER)
+RULES = (NO_SSH, UNKNOWN, WATCHDOG, FAILED, STARTING, RUNTIME_WATCHDOG, OS_PROBER)
 
 
 def check_services(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -70,6 +79,9 @@ def check_services(facts: Facts, config: Config) -> Iterator[Finding]:
         yield NO_SSH.found(f"sshd listens on {words(s.ssh_listen)} only, which nobody else can reach.")
     if s.failed:
         yield FAILED.found(f"{words(s.failed)} {are(s.failed)} in the state failed.")
+    if s.is_starting:
+        waits = f": it waits for {words(s.jobs)}" if s.jobs else ""
+        yield STARTING.found(f"systemd says {s.system}{waits}.")
     if s.watchdog_daemons:
         units = words(s.watchdog_daemons)
         yield WATCHDOG.found(

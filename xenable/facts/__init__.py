@@ -33,7 +33,7 @@ def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
     from xenable.facts.network import probe_network
     from xenable.facts.other_hypervisors import probe_other_hypervisors
     from xenable.facts.packages import probe_packages
-    from xenable.facts.services import probe_services
+    from xenable.facts.services import probe_services, with_jobs
     from xenable.facts.storage import probe_storage
     from xenable.facts.virtualization import probe_virtualization
     from xenable.machine import Facts
@@ -61,7 +61,7 @@ def gather(host: Host, *, xen_kernel: bool = False) -> Facts:
         other_hypervisors=probe_other_hypervisors(host, known),
         network=probe_network(host),
         console=probe_console(host),
-        services=probe_services(host, known),
+        services=with_jobs(host, probe_services(host, known)),
         conversion=probe_conversion(host),
         running_kernel=line(host, "/proc/sys/kernel/osrelease"),
     )

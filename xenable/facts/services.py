@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from xenable.facts.dpkg import Known, installed
 from xenable.facts.menu import grub_settings
@@ -31,7 +32,10 @@ WATCHDOG_UNITS = (
 def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
     failed: tuple[str, ...] | None = None
     listen: tuple[str, ...] = ()
+    system = ""
     if host.live:
+        # Before the units that failed: no failure falls between.
+        system = host.run(("systemctl", "is-system-running"), check=False, timeout=15).stdout.strip()
         result = host.run(
             ("systemctl", "list-units", "--failed", "--output=json", "--no-pager"), check=False, timeout=10
         )
@@ -45,7 +49,23 @@ def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
         os_prober=_os_prober(host, known),
         watchdog_daemons=_watchdog_daemons(host),
         runtime_watchdog=runtime_watchdog(host),
+        system=system,
     )
+
+
+def with_jobs(host: Host, services: Services) -> Services:
+    """The same, with what systemd still waits for; the gate, which looks often, has no use for it."""
+    if not services.is_starting:
+        return services
+    cmd = ("systemctl", "list-jobs", "--no-legend", "--no-pager", "--plain")
+    return replace(services, jobs=parse_jobs(host.run(cmd, check=False, timeout=10).stdout))
+
+
+def parse_jobs(text: str) -> tuple[str, ...]:
+    """Units in the output of `systemctl list-jobs`: those whose job runs, or all where none does."""
+    rows = [row.split() for row in text.splitlines()]
+    jobs = [row for row in rows if len(row) == 4 and row[0].isdecimal()]
+    return tuple(row[1] for row in [job for job in jobs if job[3] == "running"] or jobs)
 
 
 def parse_units(text: str) -> tuple[str, ...] | None:

@@ -60,7 +60,7 @@ def test_this_machine() -> None:
 
     class Counting(Host):
         def run(self, cmd: Sequence[StrPath], **options: Any) -> Result:
-            commands.append(str(cmd[0]))
+            commands.append(" ".join(map(str, cmd)))
             return super().run(cmd, **options)
 
     start = time.process_time()

@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.tree import make_tree
-from xenable.facts.services import parse_sockets, parse_units, probe_services, runtime_watchdog, sshd_ports
+from xenable.facts.services import (
+    parse_jobs,
+    parse_sockets,
+    parse_units,
+    probe_services,
+    runtime_watchdog,
+    sshd_ports,
+    with_jobs,
+)
+from xenable.host import Host, Result, StrPath
 
 
 def test_services_output() -> None:
@@ -19,6 +31,45 @@ def test_services_output() -> None:
         'LISTEN 0 511 [::1]:80 [::]:* users:(("nginx",pid=9,fd=3))\n'
     )
     assert parse_sockets(text, frozenset(("2222",))) == ("0.0.0.0:22", "*:2222")
+
+
+def test_what_systemd_waits_for() -> None:
+    rows = "3543 multi-user.target start waiting\n 77 slow.service  start running\n"
+    assert parse_jobs(rows) == ("slow.service",)
+    assert parse_jobs(rows.splitlines()[0]) == ("multi-user.target",)
+    assert parse_jobs("No jobs running.\n") == ()
+
+
+@dataclass(frozen=True)
+class Asked(Host):
+    """A folder where systemctl answers, and keeps what it was asked."""
+
+    state: str = "running"
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def live(self) -> bool:
+        return True
+
+    def run(self, cmd: Sequence[StrPath], **options: Any) -> Result:
+        self.asked.append(str(cmd[1]))
+        answers = {
+            "is-system-running": f"{self.state}\n",
+            "list-units": "[]",
+            "list-jobs": "7 a.service start running",
+        }
+        return Result(0, answers.get(str(cmd[1]), ""), "")
+
+
+@pytest.mark.parametrize(("state", "jobs"), [("running", ()), ("starting", ("a.service",))])
+def test_the_state_of_the_system(tmp_path: Path, state: str, jobs: tuple[str, ...]) -> None:
+    host = Asked(tmp_path, state)
+    found = probe_services(host, {})
+    # The gate, which looks often, does not ask for them.
+    assert (found.system, found.jobs) == (state, ()) and "list-jobs" not in host.asked
+    assert host.asked.index("is-system-running") < host.asked.index("list-units")
+    assert with_jobs(host, found).jobs == jobs
+    assert ("list-jobs" in host.asked) is bool(jobs)
 
 
 def test_listeners_of_ssh_sessions_are_not_sshd() -> None:

@@ -50,6 +50,20 @@ CASES: tuple[Case, ...] = (
         "systemctl status",
     ),
     (
+        "services/starting",
+        {"services": {"system": "starting", "jobs": ("slow.service",)}},
+        {},
+        "systemd says starting: it waits for slow.service.",
+        "systemctl list-jobs",
+    ),
+    (
+        "services/starting",
+        {"services": {"system": "initializing"}},
+        {},
+        "systemd says initializing.",
+        "",
+    ),
+    (
         "services/os-prober",
         {"services": {"os_prober": Answer.YES}},
         {},
