@@ -84,8 +84,9 @@ def parse_sockets(
 ) -> tuple[str, ...]:
     """address:port of listening ssh daemons in the output of `ss -Hltnp`.
 
-    systemd itself counts for the ports of ssh.socket. A listener on the loopback interface counts only on a
-    port that is sshd's own: others belong to somebody's session (X11, `ssh -R`) and end with it.
+    systemd itself counts for the ports of ssh.socket. A port that is not sshd's own belongs to somebody's
+    session (X11, `ssh -R`) and ends with it: it counts only where nothing listens on one of sshd's own, and
+    not on the loopback interface.
     """
     found = []
     for row in text.splitlines():
@@ -98,7 +99,8 @@ def parse_sockets(
             continue
         if programs & {"sshd", "dropbear"} or ("systemd" in programs and port in socket_ports):
             found.append(words[3])
-    return tuple(dict.fromkeys(found))
+    own = [place for place in found if place.rpartition(":")[2] in sshd_ports | socket_ports]
+    return tuple(dict.fromkeys(own or found))
 
 
 def _socket_ports(host: Host) -> frozenset[str]:
