@@ -228,25 +228,34 @@ def test_a_menu_of_disks_that_moved_is_not_put_back() -> None:
     inside(work)
 
 
-def test_the_old_menu_has_its_blocks_until_the_new_one_is_in_its_place() -> None:
+def test_at_no_moment_does_grub_find_half_a_menu() -> None:
     """GRUB reads a file system without its journal."""
 
     def work() -> None:
         boot_menu()
         before, kept = MENU.read_bytes(), MENU.with_name(".grub.cfg.xenable-old")
-        seen: list[tuple[bytes, bool]] = []
-        os.sync = lambda: seen.append((kept.read_bytes(), b"xenable-a" in MENU.read_bytes()))
+        new = MENU.with_name(".grub.cfg.xenable-new")
+        seen: list[tuple[bytes, bool | None, bool]] = []
+
+        def xen(path: Path) -> bool | None:
+            return b"xenable-a" in path.read_bytes() if path.exists() else None
+
+        os.sync = lambda: seen.append((kept.read_bytes(), xen(new), xen(MENU) is True))
         generator()
         saved = Menu().save(HOST)
         STEP.do(HOST, STEP.save(HOST), tell)
-        assert seen == [(before, True)] and not kept.exists()
+        # All of the new file is where it belongs before its name leads to it.
+        assert seen == [(before, True, False), (before, None, True)]
+        made = MENU.read_bytes()
+        assert not kept.exists() and not new.exists()
         GENERATOR.unlink()
         Menu().undo(HOST, saved, tell)
-        assert len(seen) == 2 and seen[1][1] is False and MENU.read_bytes() == before
+        assert seen[2:] == [(made, False, True), (made, None, False)] and MENU.read_bytes() == before
         # What a kill in between left goes with the next.
-        kept.write_bytes(b"older")
+        for path in (kept, new):
+            path.write_bytes(b"older")
         Menu().undo(HOST, saved, tell)
-        assert not kept.exists()
+        assert not kept.exists() and not new.exists() and MENU.read_bytes() == before
 
     inside(work)
 

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -85,8 +84,7 @@ class Menu(Step):
         # The very bytes, and not what update-grub would make of today's machine: the menu of before may have
         # been older than its settings.
         if saved["menu"]["what"] == "file" and _same_machine(host, saved) and self._same_disks(host, saved):
-            with _readable_by_grub(host):
-                snapshot.restore(host, _menu(host), saved["menu"])
+            _replace(host, lambda new: snapshot.restore(host, new, saved["menu"]))
         elif host.exists(MENU):
             progress(0.1, "making the boot menu")
             _install(host, _generate(host, next(_languages(host))))
@@ -306,29 +304,36 @@ def _generate(host: Host, language: Mapping[str, str]) -> bytes:
 
 def _install(host: Host, made: bytes) -> None:
     """Put a new menu in place, whole or not at all; it keeps mode and owner, as with update-grub."""
-    path = _menu(host)
-    old = snapshot.look(host, path)
-    with _readable_by_grub(host):
-        if old["what"] == "absent":
-            host.write(path, made, mode=0o600)
-            return
-        owner = (old["uid"], old["gid"])
-        host.write(path, made, mode=old["mode"], owner=owner, xattrs=snapshot.xattrs(old))
+    old = snapshot.look(host, _menu(host))
+    if old["what"] == "absent":
+        _replace(host, lambda new: host.write(new, made, mode=0o600))
+        return
+    owner = (old["uid"], old["gid"])
+    _replace(
+        host,
+        lambda new: host.write(new, made, mode=old["mode"], owner=owner, xattrs=snapshot.xattrs(old)),
+    )
 
 
-@contextlib.contextmanager
-def _readable_by_grub(host: Host) -> Iterator[None]:
+def _replace(host: Host, write: Callable[[Path], None]) -> None:
     """Replace the menu so that GRUB finds the old or the new one, whole, after a power cut at any moment.
 
-    GRUB reads a file system without its journal: until all is in its place it finds the old file by that
-    name, whose blocks would be free for others already. A second name keeps them until then.
+    GRUB reads a file system without its journal, and one sync has no order: the name may be on disk before
+    what it leads to. So the new file is in its place before it has the name. Until that is in its place too,
+    GRUB finds the old file, whose blocks would be free for others already: a second name keeps them.
+    write: makes the new file under the name that it is given.
     """
     path = _menu(host)
-    kept = path.with_name(f".{path.name}.xenable-old")
+    new, kept = (path.with_name(f".{path.name}.xenable-{which}") for which in ("new", "old"))
+    # Left by a kill.
+    host.remove(new)
     if host.exists(path):
         host.link_or_copy(path, kept)
     try:
-        yield
+        write(new)
+        host.settle()
+        host.rename(new, path)
         host.settle()
     finally:
-        host.remove(kept)
+        for name in (new, kept):
+            host.remove(name)
