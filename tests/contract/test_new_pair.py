@@ -317,6 +317,38 @@ def test_removed_by_dpkg_alone_it_is_told_by_status_and_mended_by_apply() -> Non
     inside(work)
 
 
+def test_a_clock_that_was_ahead_hides_no_change() -> None:
+    """It was set right after the last look, which is dated in the future."""
+
+    def work() -> None:
+        passed()
+        apt("install other")
+        looked = Path("/run/xenable-looked")
+        os.utime(looked, (4102444800, 4102444800))
+        assert GONE in " ".join(apt(f"purge linux-image-{OLD} linux-image-test").split())
+
+    inside(work)
+
+
+def test_nothing_is_looked_at_where_nothing_has_changed() -> None:
+    def work() -> None:
+        passed()
+        apt("install other")
+        program = Path("/usr/bin/xenable")
+        program.write_text("#!/bin/sh\necho >>/srv/looks\n")
+        assert Path("/run/xenable-looked").read_text().count("/") == 4
+        apt("install --reinstall other")
+        assert not Path("/srv/looks").exists()
+        # The menu alone; then one that can't be looked at, which is looked at again.
+        Path("/boot/grub/grub.cfg").touch()
+        program.write_text("#!/bin/sh\necho >>/srv/looks\nexit 1\n")
+        apt("install --reinstall other")
+        apt("install --reinstall other")
+        assert Path("/srv/looks").read_text() == "\n\n"
+
+    inside(work)
+
+
 def test_a_menu_that_lost_its_entries_is_said_by_apt() -> None:
     """update-grub ran while 90_xenable could not work."""
 
