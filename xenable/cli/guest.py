@@ -202,7 +202,7 @@ def start(as_json: bool, name: str) -> None:
 @click.option("--force", is_flag=True, help="Take its power away if it is not down by then.")
 @json_option
 def stop(as_json: bool, name: str, force: bool) -> None:
-    """Shut a guest down, and wait until it is, for 90 s at most."""
+    """Shut a guest down, for 90 s at most, and wait until its domain is gone."""
     from xenable.guests import lifecycle
 
     done = lifecycle.stop(prepare(f"stop {name}"), name, force=force)

@@ -164,7 +164,7 @@ def take_back(host: Host, claim: Claim) -> None:
         records.remove_auto_links(host, (link,))
     for domain in xl.domains(host):
         if domain.uuid == claim.uuid:
-            xl.run(host, ["destroy", str(domain.id)], f"take {claim.name} back")
+            xl.destroy(host, domain, f"take {claim.name} back")
             sweep_network(host)
     forget_name(host, claim.name)
     if claim.volume:

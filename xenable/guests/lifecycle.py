@@ -49,8 +49,22 @@ def start(host: Host, name: str) -> bool:
     """Start a guest; False when it runs already. Errors: XenableError with xl's reason."""
     xl.need_dom0(host, f"start {name}")
     path = find_cfg(host, name)
-    if xl.find(host, name) is not None:
-        return False
+    domain = xl.find(host, name)
+    if (
+        domain is not None
+        and domain.state not in xl.ALIVE
+        and xl.is_gone(host, domain, seconds=xl.GONE_SECONDS)
+    ):
+        # xl's daemon may have started it anew, as after a crash.
+        domain = xl.find(host, name)
+    if domain is not None:
+        if domain.state in xl.ALIVE:
+            return False
+        force = " --force" if _is_kept(host, domain) else ""
+        raise XenableError(
+            f"cannot start {name}: {_presence(domain)}",
+            hint=f"sudo xenable guest stop{force} {name} takes that away",
+        )
     if host.exists(records.record(name)):
         # The file is what counts for xl: it may have been edited.
         found = xlcfg.summary(host.text(path), str(path))
@@ -64,30 +78,51 @@ def start(host: Host, name: str) -> bool:
 
 
 def stop(host: Host, name: str, *, seconds: int = STOP_SECONDS, force: bool = False) -> bool:
-    """Shut a guest down and wait; False when it does not run. With force, its power goes after that time.
+    """Shut a guest down and wait until its domain is gone; False when there is none. With force, its power
+    goes after that time. Without, a domain that its file wants kept stays, shut down.
 
     Errors: XenableError when it is still there.
     """
     domain = _running(host, name, "stop")
     if domain is None:
         return False
-    # -F: to a guest that does not listen to Xen, as an HVM one without drivers, the power button.
-    done = host.run(["xl", "shutdown", "-F", "-w", str(domain.id)], check=False, timeout=seconds)
-    if done.code == 0:
+    if domain.state in xl.ALIVE:
+        # -F: to a guest that does not listen to Xen, as an HVM one without drivers, the power button.
+        done = host.run(["xl", "shutdown", "-F", "-w", str(domain.id)], check=False, timeout=seconds)
+        if done.code != 0 and not xl.is_gone(host, domain):
+            if not force:
+                why = f"it did not shut down within {seconds} s" if done.code == 124 else xl.reason(done)
+                hint = f"sudo xenable guest console {name} shows what it does; --force takes its power away"
+                raise XenableError(f"cannot stop {name}: {why}", hint=hint)
+            xl.destroy(host, domain, f"stop {name}")
+    if _is_kept(host, domain):
+        if not force:
+            return True
+    elif xl.is_gone(host, domain, seconds=xl.GONE_SECONDS):
+        # xl waits for the end of the guest only; its daemon tears the domain down after that.
         return True
-    if not force:
-        why = f"it did not shut down within {seconds} s" if done.code == 124 else xl.reason(done)
+    # That daemon died, or there never was one, as after `xl create -e`.
+    xl.destroy(host, domain, f"stop {name}")
+    if not xl.is_gone(host, domain, seconds=xl.GONE_SECONDS):
         raise XenableError(
-            f"cannot stop {name}: {why}",
-            hint=f"sudo xenable guest console {name} shows what it does; --force takes its power away",
+            f"cannot stop {name}: it is down, and its domain {domain.id} still there",
+            hint="something in dom0 still has its memory: the files in /var/log/xen may tell more",
         )
-    destroy(host, domain)
     return True
 
 
-def destroy(host: Host, domain: Domain) -> None:
-    """Take a guest's power away. Errors: XenableError."""
-    xl.run(host, ["destroy", str(domain.id)], f"stop {domain.name}")
+def _is_kept(host: Host, domain: Domain) -> bool:
+    """Whether the guest's file wants a domain kept that came to its end."""
+    with contextlib.suppress(XenableError):
+        path = find_cfg(host, domain.name)
+        end = "on_crash" if domain.state == "crashed" else "on_poweroff"
+        return xlcfg.parse(host.text(path), str(path)).get(end) == "preserve"
+    return False
+
+
+def _presence(domain: Domain) -> str:
+    """What is in the way while a domain is there, in words that complete "cannot …:"."""
+    return "it runs" if domain.state in xl.ALIVE else f"its domain {domain.id} is there, {domain.state}"
 
 
 def reboot(host: Host, name: str) -> None:
@@ -216,10 +251,10 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
     if domain is not None:
         if not force:
             raise XenableError(
-                f"cannot remove {name}: it runs",
+                f"cannot remove {name}: {_presence(domain)}",
                 hint=f"sudo xenable guest stop {name} first; or --force takes its power away",
             )
-        destroy(host, domain)
+        xl.destroy(host, domain, f"stop {name}")
         claims.sweep_network(host)
     with host.lock_folder(GUESTS):
         _remove_files(host, name, storage.disk_of(guest))
@@ -320,7 +355,7 @@ def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...
             guest = _read(host, name)
             domain = xl.find(host, name, guest.uuid if guest is not None else "")
             if domain is not None:
-                destroy(host, domain)
+                xl.destroy(host, domain, f"stop {name}")
                 claims.sweep_network(host)
             disk = storage.disk_of(guest) if guest is not None else _disk_by_name(host, place, name)
             _remove_files(host, name, disk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,11 @@ STATES = (
 )
 """Place in xl's state, what that means, its letter; the first counts, as one that crashed is shut down as
 well. What has none of them runs or waits for work."""
+
+ALIVE = ("running", "paused")
+"""What a domain is in that has not come to its end."""
+GONE_SECONDS = 20
+"""xl's daemon takes a second or two to tear down what is shut down; much memory takes longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +166,28 @@ def find(host: Host, name: str, uuid: str = "") -> Domain | None:
     found = domains(host)
     same = (domain for domain in found if uuid and domain.uuid == uuid)
     return next(same, next((domain for domain in found if domain.name == name), None))
+
+
+def is_gone(host: Host, domain: Domain, *, seconds: int = 0) -> bool:
+    """Whether a domain is gone, or goes within that time. No other one gets its number.
+
+    Errors: as of domains.
+    """
+    for turn in range(2 * seconds + 1):
+        if turn:
+            time.sleep(0.5)
+        if all(other.id != domain.id for other in domains(host)):
+            return True
+    return False
+
+
+def destroy(host: Host, domain: Domain, what: str) -> None:
+    """Take a domain's power away; one that went by itself meanwhile is gone as well. Errors: as of run."""
+    try:
+        run(host, ["destroy", str(domain.id)], what)
+    except XenableError:
+        if not is_gone(host, domain):
+            raise
 
 
 def reason(result: Result) -> str:

@@ -13,7 +13,7 @@ from tests.unit.guests.machine import Xen
 from xenable import convert, trial
 from xenable.__main__ import run
 from xenable.errors import Exit, XenableError
-from xenable.guests import lifecycle, records
+from xenable.guests import lifecycle, records, xl
 from xenable.host import Host, Result
 from xenable.model import Obstacle, Status
 from xenable.trial import TrialStatus
@@ -151,6 +151,6 @@ def test_guests_that_can_not_be_removed_stop_a_revert(
     def fail(*_: Any, **__: Any) -> None:
         raise XenableError("cannot remove web1")
 
-    monkeypatch.setattr(lifecycle, "destroy", fail)
+    monkeypatch.setattr(xl, "destroy", fail)
     assert run(["revert", "--yes", "--remove-guests"]) == Exit.FAILED
     assert converted == []

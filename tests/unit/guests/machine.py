@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -54,6 +55,15 @@ class Xen:
     """Device to its file."""
     details: str = "[]\n"
     """What `xl list -l` says."""
+    ids: dict[str, int] = field(default_factory=dict)
+    """Uuid to the number of its domain, which no other one gets."""
+    last_id: int = 0
+    states: dict[str, str] = field(default_factory=dict)
+    """Uuid to xl's letters, where it does not just wait for work."""
+    daemon: bool = True
+    """Whether xl's daemon lives, which tears down what is shut down."""
+    leaving: dict[str, int] = field(default_factory=dict)
+    """Uuid to the number of lists that still show it."""
 
     def said(self, beginning: str) -> list[list[str]]:
         return [call for call in self.calls if " ".join(call).startswith(beginning)]
@@ -121,13 +131,7 @@ class Xen:
         if verb == "info":
             return Result(0, self.info, "")
         if verb == "list" and words[2] == "-v":
-            there = {"Domain-0": "00000000-0000-0000-0000-000000000000"} | self.running
-            rows = [
-                f"{name:<40} {number:>5} {512:>5} {1:>5}     -b----  {12.5:8.1f} {uuid} {'-':>8} {'-':>16}"
-                for number, (name, uuid) in enumerate(there.items())
-            ]
-            head = "Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID"
-            return Result(0, "\n".join([head, *rows]) + "\n", "")
+            return Result(0, self.domains(), "")
         if verb == "list":
             return Result(0, self.details, "")
         if verb == "uptime":
@@ -135,12 +139,56 @@ class Xen:
         if verb == "create":
             text = self.host.text(words[2])
             values = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
-            self.running[json.loads(values["name"])] = json.loads(values["uuid"])
+            name = json.loads(values["name"])
+            if name in self.running:
+                why = f'libxl: error: libxl.c:1:f: Domain 9:Domain with name "{name}" already exists.'
+                return Result(3, "", why)
+            self.running[name] = json.loads(values["uuid"])
             return Result(0, "", "")
         if verb in ("destroy", "shutdown"):
-            name = list(self.running)[int(words[-1]) - 1]
-            del self.running[name]
+            found = [name for name, uuid in self.running.items() if self.id_of(uuid) == int(words[-1])]
+            if not found:
+                return Result(1, "", "libxl: error: libxl.c:1:f: Domain 9:Non-existent domain")
+            if verb == "destroy":
+                self.gone(found[0])
+            else:
+                self.shut_down(found[0])
         return Result(0, "", "")
+
+    def id_of(self, uuid: str) -> int:
+        if uuid not in self.ids:
+            self.last_id += 1
+            self.ids[uuid] = self.last_id
+        return self.ids[uuid]
+
+    def domains(self) -> str:
+        """What `xl list -v` says."""
+        rows = [("Domain-0", 0, "r-----", "00000000-0000-0000-0000-000000000000")]
+        for name, uuid in self.running.items():
+            rows.append((name, self.id_of(uuid), self.states.get(uuid, "-b----"), uuid))
+        for name, uuid in tuple(self.running.items()):
+            if uuid in self.leaving:
+                self.leaving[uuid] -= 1
+                if not self.leaving[uuid]:
+                    self.gone(name)
+        head = "Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID"
+        text = [
+            f"{name:<40} {number:>5} {512:>5} {1:>5}     {state} {12.5:8.1f} {uuid} {'-':>8} {'-':>16}"
+            for name, number, state, uuid in rows
+        ]
+        return "\n".join([head, *text]) + "\n"
+
+    def shut_down(self, name: str) -> None:
+        """As a guest does by itself, or by `xl shutdown -w`, which does not wait for what comes then."""
+        uuid = self.running[name]
+        self.states[uuid] = "---s--"
+        if self.daemon:
+            self.leaving[uuid] = 2
+
+    def gone(self, name: str) -> None:
+        uuid = self.running.pop(name)
+        for known in (self.ids, self.states, self.leaving):
+            known.pop(uuid, None)
 
     def do_lvs(self, words: list[str]) -> Result:
         what = words[-1]
@@ -206,6 +254,8 @@ def make_xen(root: Path, monkeypatch: pytest.MonkeyPatch) -> Xen:
     alive(host, os.getpid(), 100)
     xen = Xen(host=host, volumes={"vg/pool": 100 << 30})
     monkeypatch.setattr(Host, "run", lambda _host, cmd, **options: xen.run(cmd, **options))
+    # Between two looks at what the stand-ins do, no time need pass.
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     images.write_base(host, BASE)
     return xen
 

@@ -96,6 +96,108 @@ def test_guests_that_others_made(xen: Xen) -> None:
     assert xen.host.names("/etc/xen/auto") == ()
 
 
+@pytest.mark.parametrize("then", ["start", "remove", "resize"])
+def test_a_guest_that_was_stopped_is_gone(xen: Xen, then: str) -> None:
+    """xl does not wait for its daemon, which tears the domain down a little later."""
+    make(xen)
+    assert lifecycle.stop(xen.host, "web1") is True
+    if then == "start":
+        assert lifecycle.start(xen.host, "web1") is True and xen.said("xl create")
+        assert xen.states == {}
+    elif then == "remove":
+        lifecycle.remove(xen.host, "web1")
+    else:
+        lifecycle.resize(xen.host, "web1", disk=5 * SIZE)
+    assert not xen.said("xl destroy")
+
+
+def test_nobody_tears_the_domain_down(xen: Xen) -> None:
+    """Its daemon died, or it was started with `xl create -e`."""
+    make(xen)
+    xen.daemon = False
+    assert lifecycle.stop(xen.host, "web1") is True
+    assert xen.running == {} and xen.said("xl destroy") == [["xl", "destroy", "1"]]
+    lifecycle.start(xen.host, "web1")
+    xen.shut_down("web1")
+    xen.calls.clear()
+    with pytest.raises(XenableError, match="cannot start web1: its domain 2 is there, shut down") as caught:
+        lifecycle.start(xen.host, "web1")
+    assert "guest stop web1" in caught.value.hint and not xen.said("xl create")
+    with pytest.raises(XenableError, match="cannot remove web1: its domain 2 is there, shut down"):
+        lifecycle.remove(xen.host, "web1")
+    assert lifecycle.stop(xen.host, "web1") is True and not xen.said("xl shutdown")
+    assert lifecycle.start(xen.host, "web1") is True
+
+
+def test_a_domain_that_its_file_wants_kept(xen: Xen) -> None:
+    make(xen)
+    path = records.cfg("web1")
+    text = xen.host.text(path).replace('on_poweroff = "destroy"', 'on_poweroff = "preserve"')
+    xen.host.write(path, text.encode())
+    xen.daemon = False
+    assert lifecycle.stop(xen.host, "web1") is True and "web1" in xen.running
+    with pytest.raises(XenableError, match="its domain 1 is there, shut down") as caught:
+        lifecycle.start(xen.host, "web1")
+    assert "guest stop --force web1" in caught.value.hint
+    assert lifecycle.stop(xen.host, "web1", force=True) is True and xen.running == {}
+    assert lifecycle.start(xen.host, "web1") is True
+
+
+@pytest.mark.parametrize("letters", ["-----d", "---sc-", "---s--"])
+def test_start_waits_for_what_goes(xen: Xen, letters: str) -> None:
+    make(xen)
+    xen.shut_down("web1")
+    xen.states[xen.running["web1"]] = letters
+    assert lifecycle.start(xen.host, "web1") is True and xen.states == {}
+
+
+def test_start_finds_what_xl_started_anew(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(xen)
+    uuid = xen.running["web1"]
+    xen.shut_down("web1")
+    xen.states[uuid] = "---sc-"
+    whole = xen.gone
+
+    def restart(name: str) -> None:
+        whole(name)
+        xen.running[name] = uuid
+
+    monkeypatch.setattr(xen, "gone", restart)
+    assert lifecycle.start(xen.host, "web1") is False and not xen.said("xl create")
+
+
+def test_a_paused_guest_counts_as_started(xen: Xen) -> None:
+    make(xen)
+    xen.states[xen.running["web1"]] = "--p---"
+    assert lifecycle.start(xen.host, "web1") is False
+
+
+def test_what_can_not_be_destroyed_is_not_down(xen: Xen) -> None:
+    """Something in dom0 has its memory."""
+    make(xen)
+    xen.daemon = False
+    xen.answers["xl destroy"] = Result(0, "", "")
+    with pytest.raises(XenableError, match="cannot stop web1: it is down, and its domain 1 still there"):
+        lifecycle.stop(xen.host, "web1")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_guest_that_goes_by_itself_meanwhile(
+    xen: Xen, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    make(xen)
+    whole = xen.do_xl
+
+    def vanish(words: list[str]) -> Result:
+        if words[1] == ("destroy" if force else "shutdown"):
+            xen.gone("web1")
+            return whole(words)
+        return Result(124, "", "no answer") if words[1] == "shutdown" else whole(words)
+
+    monkeypatch.setattr(xen, "do_xl", vanish)
+    assert lifecycle.stop(xen.host, "web1", force=force) is True and xen.running == {}
+
+
 @pytest.mark.parametrize("theirs", [False, True])
 def test_the_folder_of_links_goes_with_the_last_one_if_it_was_made(xen: Xen, theirs: bool) -> None:
     """Debian has none; an administrator's own stays, empty as it was."""
