@@ -285,7 +285,9 @@ def resize(as_json: bool, name: str, memory: str | None, vcpus: str | None, disk
 @command.command(short_help="Remove a guest with all that it has.", context_settings=CONTEXT)
 @name_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Take its power away if it runs.")
+@click.option(
+    "--force", is_flag=True, help="Take its power away if it runs; forget a disk that is not there."
+)
 @json_option
 def remove(as_json: bool, name: str, yes: bool, force: bool) -> None:
     """Remove a guest with its disk, its configuration and its name."""

@@ -120,7 +120,7 @@ def discard(host: Host, path: Path) -> None:
 
 def remove_base(host: Host, base: Base) -> None:
     """Remove an image. Errors: XenableError while guests' disks stand on it."""
-    users = qcow2.standing_on(host, base.path)
+    users = qcow2.standing_on(host, base.path, base.release)
     if users:
         raise XenableError(
             f"cannot remove the image {base.name}: the disks of {', '.join(users)} stand on it",
@@ -154,11 +154,14 @@ def sweep(host: Host) -> None:
     for name in host.names(IMAGES):
         if name.startswith("."):
             discard(host, IMAGES / name)
-        elif name.rpartition(".")[0] not in whole:
-            users = qcow2.standing_on(host, str(IMAGES / name))
+        elif (stem := name.rpartition(".")[0]) not in whole:
+            disk = f"{IMAGES / stem}.raw"
+            # What release a cloud image is, its name does not say.
+            release = stem.removesuffix("-amd64") if stem.endswith("-amd64") else None
+            users = qcow2.standing_on(host, disk, release)
             if users:
                 raise XenableError(
-                    f"cannot make images: {IMAGES / name} has lost its record, and the disks of "
+                    f"cannot make images: {disk} has lost its record, and the disks of "
                     f"{', '.join(users)} stand on it",
                     hint="put its .json file back from a backup, or remove these guests first",
                 )

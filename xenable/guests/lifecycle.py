@@ -25,6 +25,8 @@ from xenable.network import names
 
 STOP_SECONDS = 90
 """A guest's own services get 90 s to end, by systemd's default."""
+BEGUN = "removing"
+"""Name of a file in a guest's folder: its disk's folder, where that is another, is being removed."""
 
 
 # ------------------------------------------------------------------------------------------ start and stop
@@ -241,10 +243,12 @@ def change_cfg(text: str, changes: Mapping[str, int], where: str) -> str:
 def remove(host: Host, name: str, *, force: bool = False) -> None:
     """Remove a guest with all that it has. When it is interrupted, it can be run again, and finishes.
 
-    Errors: XenableError for a guest that runs, without force; for one that is being made; for one that
-    Xenable did not make.
+    Errors: XenableError for a guest that runs, or whose disk is not there, without force; for one that is
+    being made; for one that Xenable did not make.
     """
     guest = _ours(host, name)
+    if not force:
+        _refuse_without_disk(host, guest)
     with host.lock_folder(GUESTS):
         _refuse_while_making(host, f"remove {name}", name)
     domain = xl.find(host, name, guest.uuid)
@@ -260,6 +264,19 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
         _remove_files(host, name, storage.disk_of(guest))
 
 
+def _refuse_without_disk(host: Host, guest: Guest) -> None:
+    """Errors: XenableError when the folder of a disk is not there: it may be back tomorrow, and then nobody
+    would know of the disk."""
+    own = Path(guest.disk).parent
+    # Else it is gone because a removal was cut off that had come so far.
+    begun = host.exists(records.folder(guest.name) / BEGUN)
+    if guest.format is not Format.BLOCK and not begun and not host.exists(own):
+        raise XenableError(
+            f"cannot remove {guest.name}: {own} is not there, where its disk is",
+            hint=f"mount what it is on; `sudo xenable guest remove --force {guest.name}` forgets the disk",
+        )
+
+
 def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
     """Remove what is on disk of a guest that does not run. Only for who holds the lock of GUESTS."""
     # First what starts it, last the record, which says where the rest is.
@@ -273,6 +290,7 @@ def _remove_files(host: Host, name: str, disk: Disk | None) -> None:
         storage.remove_disk(host, disk.path, disk.format)
         own = Path(disk.path).parent
         if disk.format is not Format.BLOCK and own != home and own.name == name:
+            host.write(home / BEGUN, b"")
             storage.remove_folder(host, own)
     gone = GUESTS / f".{name}{claims.REMOVING}"
     images.discard(host, gone)
@@ -344,12 +362,14 @@ def _refuse_while_making(host: Host, verb: str, name: str = "") -> None:
 def remove_all(host: Host, place: Storage, progress: Progress) -> tuple[str, ...]:
     """Remove every guest and every base image, and the folders of both; returns the guests' names.
 
-    Errors: XenableError, with nothing removed while images or guests are made; it can be run again, and goes
-    on.
+    Errors: XenableError, with nothing removed while images or guests are made, or a disk's folder is not
+    there; it can be run again, and goes on.
     """
     with host.lock_folder(IMAGES, wait=False), host.lock_folder(GUESTS):
         _refuse_while_making(host, "remove the guests")
         gone = records.names(host)
+        for known in filter(None, (_read(host, name) for name in gone)):
+            _refuse_without_disk(host, known)
         for number, name in enumerate(gone):
             progress(number / (len(gone) + 1), f"removing {name}")
             guest = _read(host, name)

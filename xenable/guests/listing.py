@@ -205,7 +205,8 @@ class ImageRow:
     created: str
     """UTC, ISO 8601."""
     guests: tuple[str, ...] | None
-    """Guests whose disks stand on it; None without root rights. Those with a copy can do without it."""
+    """Guests whose disks stand on it, or may, as they are not there now; None without root rights. Those
+    with a copy can do without it."""
 
 
 def image_rows(host: Host) -> tuple[ImageRow, ...]:
@@ -217,7 +218,7 @@ def _image(host: Host, base: Base) -> ImageRow:
     sizes = [storage.used_bytes(host, str(path), Format.RAW) for path in images.files_of(base)]
     users: tuple[str, ...] | None = None
     with contextlib.suppress(XenableError):
-        users = qcow2.standing_on(host, base.path)
+        users = qcow2.standing_on(host, base.path, base.release)
     return ImageRow(
         name=base.name,
         release=base.release,

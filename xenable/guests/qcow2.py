@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 from xenable.guests import records
-from xenable.guests.model import Format
+from xenable.guests.model import Format, Guest
 from xenable.host import Host
 
 MAGIC = b"QFI\xfb"
@@ -28,7 +28,17 @@ def backing_file(host: Host, path: str) -> str:
     return host.part(path, length, offset).decode("utf-8", "surrogateescape")
 
 
-def standing_on(host: Host, path: str) -> tuple[str, ...]:
-    """Names of the guests whose disks stand on a file, in order."""
-    guests = (g for g in records.read_all(host) if g.format is Format.QCOW2 and host.exists(g.disk))
-    return tuple(guest.name for guest in guests if backing_file(host, guest.disk) == path)
+def standing_on(host: Host, path: str, release: str | None) -> tuple[str, ...]:
+    """Names of the guests whose disks stand on a file, in order.
+
+    A disk that is not there may be back tomorrow, as where its file system is not mounted: it counts when
+    the guest is of that release, and in any case where nobody knows the file's (None).
+    """
+
+    def stands(guest: Guest) -> bool:
+        if host.exists(guest.disk):
+            return backing_file(host, guest.disk) == path
+        return release in (None, guest.release)
+
+    guests = (guest for guest in records.read_all(host) if guest.format is Format.QCOW2)
+    return tuple(guest.name for guest in guests if stands(guest))

@@ -512,6 +512,37 @@ def test_a_damaged_record_is_no_reason_to_take_what_others_made(xen: Xen, place:
     assert not xen.host.exists(records.folder("web1"))
 
 
+def test_a_disk_that_is_not_mounted_is_not_forgotten(xen: Xen) -> None:
+    make(xen, ELSEWHERE, start=False)
+    xen.host.rename("/srv/disks", "/srv/away")
+    xen.host.make_folder("/srv/disks")
+    before = state(xen)
+    for act in (
+        lambda: lifecycle.remove(xen.host, "web1"),
+        lambda: lifecycle.remove_all(xen.host, ELSEWHERE, quiet),
+    ):
+        with pytest.raises(XenableError, match="cannot remove web1: /srv/disks/web1 is not there") as caught:
+            act()
+        assert "guest remove --force web1" in caught.value.hint and state(xen) == before
+    lifecycle.remove(xen.host, "web1", force=True)
+    assert records.names(xen.host) == () and xen.host.names("/srv/away/web1") == ("disk.qcow2",)
+
+
+def test_a_removal_that_has_the_disk_behind_it_goes_on(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(xen, ELSEWHERE, start=False)
+
+    def fail(*_: object) -> None:
+        raise XenableError("cannot rename")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Host, "rename", fail)
+        with pytest.raises(XenableError, match="cannot rename"):
+            lifecycle.remove(xen.host, "web1")
+    assert records.names(xen.host) == ("web1",) and xen.host.names("/srv/disks") == ()
+    lifecycle.remove(xen.host, "web1")
+    assert records.names(xen.host) == ()
+
+
 def test_a_folder_elsewhere_goes_with_all_that_is_in_it(xen: Xen) -> None:
     make(xen, ELSEWHERE, start=False)
     xen.host.write("/srv/disks/web1/left", b"x")

@@ -16,7 +16,7 @@ from tests.tree import make_tree
 from tests.unit.guests.fixtures import make_guest
 from tests.unit.guests.machine import BASE, DIRECTORY, SIZE, THIN, Xen, make_xen
 from xenable.errors import XenableError
-from xenable.guests import images, qcow2, records, storage
+from xenable.guests import images, listing, qcow2, records, storage
 from xenable.guests.model import Format
 from xenable.guests.storage import Disk, StorageKind
 from xenable.host import Host, Result
@@ -218,7 +218,7 @@ def test_an_image_under_disks_stays(xen: Xen, monkeypatch: pytest.MonkeyPatch) -
     xen.host.make_folder(folder)
     disk = storage.create_disk(xen.host, DIRECTORY, BASE, "web1", SIZE, folder)
     records.write(xen.host, make_guest(disk=disk.path))
-    assert qcow2.standing_on(xen.host, BASE.path) == ("web1",)
+    assert qcow2.standing_on(xen.host, BASE.path, "trixie") == ("web1",)
     with pytest.raises(
         XenableError, match="cannot remove the image trixie-amd64: the disks of web1 stand on it"
     ):
@@ -227,7 +227,30 @@ def test_an_image_under_disks_stays(xen: Xen, monkeypatch: pytest.MonkeyPatch) -
     xen.host.remove("/var/lib/xenable/images/trixie-amd64.json")
     with pytest.raises(XenableError, match="the disks of web1 stand on it"):
         images.sweep(xen.host)
-    assert xen.host.exists(BASE.path)
+    assert xen.host.exists(BASE.path) and xen.host.exists(BASE.initrd)
+
+
+def test_an_image_under_disks_that_are_not_mounted_stays(xen: Xen) -> None:
+    """They may be back tomorrow, and would stand on the blocks of another image."""
+    for name in ("web1", "web2", "web3"):
+        xen.host.make_folder(records.folder(name))
+    records.write(xen.host, make_guest(disk="/srv/disks/web1/disk.qcow2"))
+    records.write(xen.host, make_guest(name="web2", disk="/srv/disks/web2/disk.qcow2", release="bookworm"))
+    records.write(xen.host, make_guest(name="web3", disk="/srv/disks/web3/disk.raw", format=Format.RAW))
+    (row,) = listing.image_rows(xen.host)
+    assert row.guests == ("web1",)
+    with pytest.raises(XenableError, match="the disks of web1 stand on it"):
+        images.remove_base(xen.host, BASE)
+    xen.host.remove("/var/lib/xenable/images/trixie-amd64.json")
+    with pytest.raises(XenableError, match=r"trixie-amd64\.raw has lost its record, and the disks of web1"):
+        images.sweep(xen.host)
+    for path in (BASE.path, BASE.kernel, BASE.initrd):
+        assert xen.host.exists(path)
+        xen.host.remove(path)
+    # Which release it was is not in the name of a cloud image.
+    xen.host.write("/var/lib/xenable/images/image-0123456789abcdef.raw", b"x")
+    with pytest.raises(XenableError, match="the disks of web1, web2 stand on it"):
+        images.sweep(xen.host)
 
 
 @pytest.mark.parametrize(
