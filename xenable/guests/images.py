@@ -32,6 +32,8 @@ GRUB_UNPACKS = ("gzip", "xz", "lzo", "none")
 """Compressions of a kernel that GRUB can load into a PV guest (its grub-core/io); elsewhere Linux unpacks
 itself."""
 IMAGE_FORMATS = ("raw", "qcow2")
+_OURS = re.compile(r"(([a-z]+)-amd64|image-[0-9a-f]{16})\.(?:json|raw|vmlinuz|initrd)")
+"""Name of a file of an image; a cloud image has no release in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +79,8 @@ def base_of(host: Host, release: str) -> Base | None:
 
 
 def _records(host: Host) -> list[Path]:
-    names = (name for name in host.names(IMAGES) if name.endswith(".json") and not name.startswith("."))
-    return [IMAGES / name for name in names]
+    names = host.names(IMAGES)
+    return [IMAGES / name for name in names if name.endswith(".json") and _OURS.fullmatch(name)]
 
 
 def _read(host: Host, path: Path) -> Base:
@@ -146,7 +148,8 @@ def sweep_dead(host: Host) -> bool:
 
 
 def sweep(host: Host) -> None:
-    """Remove what builds that were killed left. Only for who holds the folder's lock.
+    """Remove what builds that were killed left, and nothing that others put there. Only for who holds the
+    folder's lock.
 
     Errors: XenableError when the image that guests' disks stand on has lost its record.
     """
@@ -154,11 +157,9 @@ def sweep(host: Host) -> None:
     for name in host.names(IMAGES):
         if name.startswith("."):
             discard(host, IMAGES / name)
-        elif (stem := name.rpartition(".")[0]) not in whole:
-            disk = f"{IMAGES / stem}.raw"
-            # What release a cloud image is, its name does not say.
-            release = stem.removesuffix("-amd64") if stem.endswith("-amd64") else None
-            users = qcow2.standing_on(host, disk, release)
+        elif (found := _OURS.fullmatch(name)) and found[1] not in whole:
+            disk = f"{IMAGES / found[1]}.raw"
+            users = qcow2.standing_on(host, disk, found[2])
             if users:
                 raise XenableError(
                     f"cannot make images: {disk} has lost its record, and the disks of "
@@ -214,6 +215,11 @@ def import_image(host: Host, path: Path, progress: Progress) -> Base:
     what = f"cannot use the image {path}"
     if not host.is_file(path):
         raise XenableError(f"{what}: there is no such file")
+    if host.resolve(IMAGES) in path.parents:
+        raise XenableError(
+            f"{what}: xenable keeps its own images there",
+            hint="move the file to another folder, which is yours",
+        )
     if not has_qemu_img(host):
         raise XenableError(f"{what}: qemu-img is missing", hint="sudo apt install qemu-utils")
     with at_work(host, "image", progress) as work:

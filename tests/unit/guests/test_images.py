@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,28 @@ def test_what_a_killed_build_left_goes(builder: Builder) -> None:
     assert {name.partition(".")[0] for name in host.names(IMAGES)} == {base.name}
 
 
+@pytest.mark.parametrize("end", [images.sweep, images.remove_all])
+def test_what_others_put_beside_the_images_stays(xen: Xen, end: Callable[[Host], None]) -> None:
+    theirs = (
+        "noble.img",
+        "debian-13-amd64.raw",
+        "image-1.raw",
+        "trixie-amd64.qcow2",
+        "Trixie-amd64.raw",
+        "notes.json",
+    )
+    ours = ("noble-amd64.vmlinuz", "image-0123456789abcdef.raw", ".noble-amd64.building")
+    for name in theirs + ours:
+        xen.host.write(IMAGES / name, b"x")
+    xen.host.make_folder(IMAGES / "old")
+    xen.host.write(IMAGES / "old/noble.raw", b"x")
+    end(xen.host)
+    left = {
+        name for name in xen.host.names(IMAGES) if not name.startswith("trixie-amd64.") or name in theirs
+    }
+    assert left == {*theirs, "old"} and xen.host.names(IMAGES / "old") == ("noble.raw",)
+
+
 def test_only_one_builds(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one waits, and takes what the first one made."""
     seen: list[str] = []
@@ -370,6 +393,20 @@ def test_a_link_to_an_image_is_followed(xen: Xen) -> None:
     xen.host.symlink("/root/newest.raw", path.name)
     images.import_image(xen.host, Path("root/newest.raw"), quiet)
     assert {call[-2] for call in xen.said("cp")} == {str(path)}
+
+
+@pytest.mark.parametrize("name", ["noble.raw", "trixie-amd64.raw", "old/noble.raw"])
+def test_an_image_is_not_taken_out_of_the_folder_of_images(xen: Xen, name: str) -> None:
+    offer(xen, {"format": "raw", "virtual-size": 512})
+    xen.host.make_folder(IMAGES / "old")
+    xen.host.write(IMAGES / name, b"x")
+    xen.host.symlink("/root/link.raw", str(xen.host.path(IMAGES / name)))
+    before = tree(xen.host.root)
+    for path in (IMAGES / name, Path("/root/link.raw")):
+        with pytest.raises(XenableError, match=r"cannot use the image .*keeps its own") as caught:
+            images.import_image(xen.host, path, quiet)
+        assert "another folder" in caught.value.hint
+    assert tree(xen.host.root) == before
 
 
 def test_what_is_looked_at_is_what_is_used(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
