@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 from xenable.datafiles import data_file
@@ -24,6 +24,8 @@ from xenable.guests.model import Format
 from xenable.guests.records import GUESTS
 from xenable.host import Host
 from xenable.network import names
+from xenable.network.addresses import ipv4_of
+from xenable.network.effective import GuestNet
 
 CLAIM = ".creating"
 NEW = ".new"
@@ -71,8 +73,9 @@ def claims(host: Host) -> tuple[Claim, ...]:
     return tuple(found)
 
 
-def taken_addresses(host: Host) -> set[IPv4Address]:
-    """Addresses of all guests: by their records, claims, every xl.cfg and every domain, whosever it is."""
+def taken_addresses(host: Host, net: GuestNet) -> set[IPv4Address]:
+    """Addresses of all guests: by their records, claims, every xl.cfg and every domain, whosever it is. An
+    IPv6 address takes the IPv4 address that goes with it."""
     # Of a file elsewhere, or of libvirt, there may be a domain alone.
     texts = [text for details in xl.details(host).values() for text in details.addresses]
     for name in records.names(host):
@@ -87,8 +90,11 @@ def taken_addresses(host: Host) -> set[IPv4Address]:
                 texts += xlcfg.summary(host.text(records.CFGS / name), name).addresses
     taken = set()
     for text in texts:
-        with contextlib.suppress(AddressValueError):
-            taken.add(IPv4Address(text))
+        with contextlib.suppress(ValueError):
+            address = ip_address(text)
+            beside = address if isinstance(address, IPv4Address) else ipv4_of(net, address)
+            if beside is not None:
+                taken.add(beside)
     return taken
 
 

@@ -183,7 +183,7 @@ def _claim(
     name = request.name
     with host.lock_folder(GUESTS):
         _check_name(host, name, place)
-        address = "" if net.mode is Mode.BRIDGE else str(free_address(net, taken_addresses(host)))
+        address = "" if net.mode is Mode.BRIDGE else str(free_address(net, taken_addresses(host, net)))
         folder = storage.folder_of(place, name)
         claim = Claim(
             name=name,

@@ -38,6 +38,14 @@ def ipv6_of(net: GuestNet, address: IPv4Address) -> IPv6Address | None:
     return net.ipv6[int(address) - int(net.ipv4.network_address)]
 
 
+def ipv4_of(net: GuestNet, address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that goes with an IPv6 address of the network; None where none does."""
+    if net.ipv6 is None or address not in net.ipv6:
+        return None
+    number = int(address) - int(net.ipv6.network_address)
+    return net.ipv4[number] if number < net.ipv4.num_addresses else None
+
+
 def ula(machine_id: str) -> IPv6Network:
     """A /64 in a unique local prefix (RFC 4193) that is the same every time on one machine.
 

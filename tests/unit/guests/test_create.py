@@ -35,7 +35,7 @@ from xenable.guests.claims import Swept
 from xenable.guests.model import Boot, Format, Kind, Seed
 from xenable.guests.storage import Storage, StorageKind
 from xenable.host import Host, Result
-from xenable.network.effective import Mode
+from xenable.network.effective import GuestNet, Mode
 
 # ------------------------------------------------------------------------------------------------- success
 
@@ -214,14 +214,24 @@ def test_all_addresses_are_known(xen: Xen) -> None:
     host.write("/etc/xen/byhand.cfg", b'name = "a"\nvif = ["ip=172.20.216.3 fd12::3", "bridge=b"]\n')
     host.write("/etc/xen/broken.cfg", b"name = = x\n")
     both = {IPv4Address("172.20.216.2"), IPv4Address("172.20.216.3")}
-    assert claims.taken_addresses(host) == both
+    assert claims.taken_addresses(host, NET) == both
     # Its xl.cfg still says the address.
     host.write(records.record("web1"), b"damaged")
-    assert claims.taken_addresses(host) == both
+    assert claims.taken_addresses(host, NET) == both
     # A domain that no file here is about, as one of libvirt.
     nics = [{"ip": "172.20.216.4 fd12::4"}, {}]
     xen.details = json.dumps([{"domid": 7, "config": {"c_info": {"type": "pv"}, "nics": nics}}])
-    assert claims.taken_addresses(host) == both | {IPv4Address("172.20.216.4")}
+    assert claims.taken_addresses(host, NET) == both | {IPv4Address("172.20.216.4")}
+
+
+def test_an_ipv6_address_that_a_guest_has_alone_is_not_given_again(xen: Xen) -> None:
+    text = 'name = "hand"\nvif = ["ip=fd12:3456:789a:d8::2", "ip=fd12::3", "ip=fd12:3456:789a:d8:1::2"]\n'
+    xen.host.write("/etc/xen/hand.cfg", text.encode())
+    xen.host.write("/etc/xen/far.cfg", b'name = "far"\nvif = ["ip=fd12:3456:789a:d8::1:2"]\n')
+    assert claims.taken_addresses(xen.host, NET) == {IPv4Address("172.20.216.2")}
+    assert claims.taken_addresses(xen.host, replace(NET, ipv6=None)) == set()
+    guest = create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert (guest.ipv4, guest.ipv6) == ("172.20.216.3", "fd12:3456:789a:d8::3")
 
 
 def test_a_second_one_meanwhile_gets_another_address(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,8 +260,8 @@ def test_two_processes_at_once_get_two_addresses(xen: Xen, monkeypatch: pytest.M
     whole = claims.taken_addresses
 
     def make(name: str, other: str) -> None:
-        def read_and_wait(host: Host) -> set[IPv4Address]:
-            found = whole(host)
+        def read_and_wait(host: Host, net: GuestNet) -> set[IPv4Address]:
+            found = whole(host, net)
             os.write(read_by[name][1], b"x")
             # With the lock the other one can't be here before this one has claimed its address.
             select.select([read_by[other][0]], [], [], 1.0)

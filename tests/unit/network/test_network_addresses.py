@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xenable.errors import XenableError
-from xenable.network.addresses import free_address, ipv6_of, ula
+from xenable.network.addresses import free_address, ipv4_of, ipv6_of, ula
 from xenable.network.effective import GuestNet, Mode
 
 
@@ -57,6 +57,11 @@ def test_the_same_host_number() -> None:
     wide = net("10.0.0.0/8")
     assert ipv6_of(wide, IPv4Address("10.1.2.3")) == IPv6Address("fd12:3456:789a:d8::1:203")
     assert ipv6_of(net(ipv6=""), IPv4Address("172.20.216.5")) is None
+    assert ipv4_of(net(), IPv6Address("fd12:3456:789a:d8::5")) == IPv4Address("172.20.216.5")
+    assert ipv4_of(wide, IPv6Address("fd12:3456:789a:d8::1:203")) == IPv4Address("10.1.2.3")
+    for other in ("fd12:3456:789a:d8::1:203", "fd12:3456:789a:d8::100", "fd12::5"):
+        assert ipv4_of(net(), IPv6Address(other)) is None
+    assert ipv4_of(net(ipv6=""), IPv6Address("fd12:3456:789a:d8::5")) is None
 
 
 def test_the_prefix_never_changes() -> None:
