@@ -83,11 +83,10 @@ def taken_addresses(host: Host, net: GuestNet) -> set[IPv4Address]:
         with contextlib.suppress(XenableError):
             texts.append(records.read(host, name).ipv4)
     texts += [claim.ipv4 for claim in claims(host)]
-    for name in host.names(records.CFGS):
-        if name.endswith(".cfg"):
-            # A file that xl can't read starts no guest.
-            with contextlib.suppress(XenableError):
-                texts += xlcfg.summary(host.text(records.CFGS / name), name).addresses
+    for path in records.cfg_files(host):
+        # A file that xl can't read starts no guest.
+        with contextlib.suppress(XenableError):
+            texts += xlcfg.summary(host.text(path), str(path)).addresses
     taken = set()
     for text in texts:
         with contextlib.suppress(ValueError):
@@ -145,8 +144,7 @@ def is_whole(host: Host, claim: Claim) -> bool:
         if not host.exists(records.record(claim.name)):
             return False
     # It may have been given another name since: to the order in which guests start, for one.
-    files = (name for name in host.names(records.CFGS) if name.endswith(".cfg"))
-    return any(claim.uuid in host.text(records.CFGS / name) for name in files)
+    return any(claim.uuid in host.text(path) for path in records.cfg_files(host))
 
 
 def _finish(host: Host, claim: Claim) -> None:

@@ -115,12 +115,9 @@ def _records(host: Host) -> list[Row]:
 def _files(host: Host) -> list[Row]:
     """Guests of the files in /etc/xen: edited ones, and those that others wrote."""
     found = []
-    for file in host.names(records.CFGS):
-        if not file.endswith(".cfg"):
-            continue
-        path = records.CFGS / file
-        name = file.removesuffix(".cfg")
-        auto = bool(records.auto_links(host, path))
+    for path in records.cfg_files(host):
+        name = path.name.removesuffix(".cfg")
+        auto = path.parent == records.AUTO or bool(records.auto_links(host, path))
         try:
             text = host.read(path).decode("utf-8", "replace")
             summary = xlcfg.summary(text, str(path))

@@ -31,6 +31,23 @@ def cfg(name: str) -> Path:
     return CFGS / f"{name}.cfg"
 
 
+def cfg_files(host: Host) -> tuple[Path, ...]:
+    """Every file that may be a guest's: those of CFGS in order, then what else xendomains finds in AUTO."""
+    own = tuple(CFGS / name for name in host.names(CFGS) if name.endswith(".cfg"))
+    known = {_end(host, path) for path in own}
+    # As a shell's *, by which xendomains takes them.
+    entries = (AUTO / name for name in host.names(AUTO) if not name.startswith("."))
+    return own + tuple(entry for entry in entries if host.is_file(entry) and _end(host, entry) not in known)
+
+
+def _end(host: Host, path: Path) -> Path | None:
+    """Where a path leads; None for a loop, which leads nowhere that xl or xendomains could follow either."""
+    try:
+        return host.resolve(path)
+    except XenableError:
+        return None
+
+
 def auto_link(name: str) -> Path:
     return AUTO / f"{name}.cfg"
 
@@ -62,11 +79,7 @@ def auto_links(host: Host, path: Path) -> tuple[Path, ...]:
         if not host.link_target(entry):
             same = name == path.name
         else:
-            try:
-                same = host.resolve(entry) == host.resolve(path)
-            except XenableError:
-                # It leads nowhere that xendomains could follow either.
-                same = False
+            same = _end(host, entry) == _end(host, path) is not None
         if same:
             found.append(entry)
     return tuple(found)

@@ -224,6 +224,16 @@ def test_all_addresses_are_known(xen: Xen) -> None:
     assert claims.taken_addresses(host, NET) == both | {IPv4Address("172.20.216.4")}
 
 
+def test_the_address_of_a_file_that_only_xendomains_reads_is_known(xen: Xen) -> None:
+    xen.host.make_folder("/etc/xen/auto")
+    xen.host.write("/etc/xen/auto/10-hand", b'name = "hand"\nvif = ["ip=172.20.216.2"]\n')
+    xen.host.write("/srv/far.cfg", b'name = "far"\nvif = ["ip=172.20.216.3"]\n')
+    xen.host.symlink("/etc/xen/auto/far.cfg", str(xen.host.path("/srv/far.cfg")))
+    xen.host.symlink("/etc/xen/auto/nowhere.cfg", "../nowhere.cfg")
+    xen.host.symlink("/etc/xen/auto/loop", "loop")
+    assert create.create(xen.host, REQUEST, DIRECTORY, NET, quiet).ipv4 == "172.20.216.4"
+
+
 def test_an_ipv6_address_that_a_guest_has_alone_is_not_given_again(xen: Xen) -> None:
     text = 'name = "hand"\nvif = ["ip=fd12:3456:789a:d8::2", "ip=fd12::3", "ip=fd12:3456:789a:d8:1::2"]\n'
     xen.host.write("/etc/xen/hand.cfg", text.encode())

@@ -199,6 +199,18 @@ def test_an_edited_file_wins(xen: Xen) -> None:
     assert row.memory == 300 and row.ours
 
 
+def test_files_that_only_xendomains_reads(xen: Xen) -> None:
+    create.create(xen.host, replace(REQUEST, start=False, autostart=True), DIRECTORY, NET, quiet)
+    xen.host.write("/etc/xen/auto/10-hand", b'name = "hand"\nmemory = 64\n')
+    xen.host.write("/etc/xen/auto/broken.cfg", b"name = = 1\n")
+    xen.host.symlink("/etc/xen/auto/nowhere.cfg", "../nowhere.cfg")
+    xen.host.make_folder("/etc/xen/auto/folder")
+    found = {row.name: row for row in listing.rows(xen.host)}
+    assert list(found) == ["broken", "hand", "web1"] and all(row.autostart for row in found.values())
+    assert found["hand"].memory == 64 and "line 1" in found["broken"].problem
+    assert found["broken"].problem.startswith("cannot read /etc/xen/auto/broken.cfg")
+
+
 def test_natively_no_guest_runs(xen: Xen) -> None:
     fill(xen)
     xen.host.remove("/proc/xen/capabilities")
