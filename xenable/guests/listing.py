@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from xenable.errors import XenableError
 from xenable.guests import images, qcow2, records, storage, xl, xlcfg
@@ -112,31 +113,41 @@ def _records(host: Host) -> list[Row]:
     return found
 
 
-def _files(host: Host) -> list[Row]:
+def _files(host: Host) -> tuple[Row, ...]:
     """Guests of the files in /etc/xen: edited ones, and those that others wrote."""
-    found = []
+    found: dict[str, Row] = {}
     for path in records.cfg_files(host):
-        name = path.name.removesuffix(".cfg")
-        auto = path.parent == records.AUTO or bool(records.auto_links(host, path))
-        try:
-            text = host.read(path).decode("utf-8", "replace")
-            summary = xlcfg.summary(text, str(path))
-        except XenableError as e:
-            found.append(Row(name=name, state=UNKNOWN, autostart=auto, problem=e.message))
+        row = _file(host, path)
+        if row is None:
             continue
-        if summary.name:
-            found.append(
-                Row(
-                    name=summary.name,
-                    state=UNKNOWN,
-                    kind=summary.kind,
-                    memory=summary.memory,
-                    vcpus=summary.vcpus or 1,
-                    addresses=summary.addresses,
-                    autostart=auto,
-                )
-            )
-    return found
+        known = found.get(row.name, row)
+        # Of several files the one of that name has the say, as for `start`: another may be an old copy. But
+        # xendomains starts whatever is in its folder.
+        say = row if path == records.cfg(row.name) else known
+        found[row.name] = replace(say, autostart=row.autostart or known.autostart)
+    return tuple(found.values())
+
+
+def _file(host: Host, path: Path) -> Row | None:
+    """What a file says of a guest; None when it names none."""
+    auto = path.parent == records.AUTO or bool(records.auto_links(host, path))
+    try:
+        text = host.read(path).decode("utf-8", "replace")
+        summary = xlcfg.summary(text, str(path))
+    except XenableError as e:
+        name = path.name.removesuffix(".cfg")
+        return Row(name=name, state=UNKNOWN, autostart=auto, problem=e.message)
+    if not summary.name:
+        return None
+    return Row(
+        name=summary.name,
+        state=UNKNOWN,
+        kind=summary.kind,
+        memory=summary.memory,
+        vcpus=summary.vcpus or 1,
+        addresses=summary.addresses,
+        autostart=auto,
+    )
 
 
 def _merge(known: Row, file: Row) -> Row:

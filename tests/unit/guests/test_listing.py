@@ -211,6 +211,24 @@ def test_files_that_only_xendomains_reads(xen: Xen) -> None:
     assert found["broken"].problem.startswith("cannot read /etc/xen/auto/broken.cfg")
 
 
+def test_the_file_of_its_name_has_the_say(xen: Xen) -> None:
+    create.create(xen.host, replace(REQUEST, start=False, autostart=True), DIRECTORY, NET, quiet)
+    path = records.cfg("web1")
+    copy = xen.host.text(path).replace("memory = 512", "memory = 300").encode()
+    for name in ("web0.cfg", "web1.old.cfg"):
+        xen.host.write(f"/etc/xen/{name}", copy)
+    (row,) = listing.rows(xen.host)
+    assert (row.memory, row.autostart) == (512, True)
+    # xendomains would start it from there too.
+    xen.host.remove("/etc/xen/auto/web1.cfg")
+    assert not listing.rows(xen.host)[0].autostart
+    xen.host.symlink("/etc/xen/auto/web1.cfg", "../web1.old.cfg")
+    assert listing.rows(xen.host)[0].autostart
+    xen.host.remove(path)
+    (row,) = listing.rows(xen.host)
+    assert (row.memory, row.autostart) == (300, True)
+
+
 def test_natively_no_guest_runs(xen: Xen) -> None:
     fill(xen)
     xen.host.remove("/proc/xen/capabilities")
