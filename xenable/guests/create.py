@@ -79,6 +79,9 @@ def create(host: Host, request: Request, place: Storage, net: GuestNet, progress
         progress(0.80, f"making {request.name}")
         claim, address = _claim(host, request, place, net, draft.uuid, undo)
         guest = _make(host, request, place, net, base, replace(draft, ipv4=address), claim)
+        if request.start:
+            # What its disk is turns out when it is made.
+            check_dom0_memory(host, guest)
         progress(0.90, f"naming {guest.name}")
         _publish(host, guest, request, claim)
         if request.start:
@@ -97,6 +100,16 @@ def check_memory(info: str, guest: Guest) -> None:
         raise XenableError(
             f"cannot start {guest.name}: {missing}",
             hint="give it less, stop another guest, or give dom0 less (`dom0-memory`, revert, apply anew)",
+        )
+
+
+def check_dom0_memory(host: Host, guest: Guest) -> None:
+    """Errors: XenableError when dom0 has not enough memory for what it runs beside the guest."""
+    missing = memory.dom0_has_room(host.text("/proc/meminfo"), guest)
+    if missing is not None:
+        raise XenableError(
+            f"cannot start {guest.name}: {missing}",
+            hint="stop another guest, or give dom0 more (`dom0-memory`, revert, apply anew)",
         )
 
 

@@ -75,6 +75,7 @@ def start(host: Host, name: str) -> bool:
         create.check_memory(
             info, replace(guest, memory=found.memory or guest.memory, vcpus=found.vcpus or guest.vcpus)
         )
+        create.check_dom0_memory(host, guest)
     xl.run(host, ["create", str(path)], f"start {name}", timeout=300)
     return True
 

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a guest fits into the memory that Xen has left."""
+"""Whether a guest fits into the memory that Xen has left, and dom0."""
 
 from __future__ import annotations
 
 import re
 
 from xenable.errors import XenableError
-from xenable.guests.model import Guest, Kind
+from xenable.facts.memory import parse_meminfo
+from xenable.guests.model import Format, Guest, Kind
+
+QEMU = 64
+"""MiB of dom0 for the QEMU that libxl starts with each guest whose disk is a qcow2 file, and which serves it
+(libxl__need_xenpv_qemu). An estimate, as versions differ: an idle process has some tens of MiB of its own,
+and its caches of qcow2's tables and the buffers of what the guest writes come on top."""
 
 
 def free_memory(text: str) -> int:
@@ -36,6 +42,18 @@ def overhead(guest: Guest) -> int:
     extra = 1024 if guest.kind is Kind.PV else 2048
     need = guest.memory * 1024 + paging + extra
     return -(-need // 2048) * 2 - guest.memory
+
+
+def dom0_has_room(text: str, guest: Guest) -> str | None:
+    """None when dom0 has the memory that it needs itself for the guest, by the text of /proc/meminfo, or
+    when that does not say; else the sentence that says what is missing."""
+    available = parse_meminfo(text).get("MemAvailable")
+    if guest.format is not Format.QCOW2 or available is None or available >= QEMU * 1024:
+        return None
+    return (
+        f"the disk of {guest.name} is a qcow2 file, for which dom0 runs a QEMU of some {QEMU} MiB, "
+        f"and dom0 has {available // 1024} MiB left"
+    )
 
 
 def fits(free: int, guest: Guest) -> str | None:

@@ -30,7 +30,7 @@ from tests.unit.guests.machine import (
     state,
 )
 from xenable.errors import XenableError
-from xenable.guests import claims, create, images, records, storage
+from xenable.guests import claims, create, images, lifecycle, records, storage
 from xenable.guests.claims import Swept
 from xenable.guests.model import Boot, Format, Kind, Seed
 from xenable.guests.storage import Storage, StorageKind
@@ -206,6 +206,33 @@ def test_the_loader_is_needed(xen: Xen) -> None:
     with pytest.raises(XenableError, match=r"xen_pvh.bin is missing; everything was taken back") as caught:
         create.create(xen.host, replace(REQUEST, kind=Kind.PVH), DIRECTORY, NET, quiet)
     assert "grub-xen-host" in caught.value.hint and state(xen) == before
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_dom0_needs_memory_for_the_qemu_of_a_disk(
+    xen: Xen, monkeypatch: pytest.MonkeyPatch, shares: bool
+) -> None:
+    """It serves a qcow2 file; where the file system shares blocks there is none."""
+
+    def clone(host: Host, source: Any, path: Any) -> bool:
+        if shares:
+            host.write(path, host.read(source))
+        return shares
+
+    monkeypatch.setattr(Host, "clone", clone)
+    xen.host.path("/proc/meminfo").write_text("MemTotal: 1048576 kB\nMemAvailable: 61440 kB\n")
+    if shares:
+        create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+        return
+    before = state(xen)
+    reason = "dom0 runs a QEMU of some 64 MiB, and dom0 has 60 MiB left; everything was taken back"
+    with pytest.raises(XenableError, match=reason) as caught:
+        create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert "dom0-memory" in caught.value.hint and state(xen) == before
+    create.create(xen.host, replace(REQUEST, start=False), DIRECTORY, NET, quiet)
+    with pytest.raises(XenableError, match="cannot start web1: the disk of web1 is a qcow2 file"):
+        lifecycle.start(xen.host, "web1")
+    assert not xen.said("xl create")
 
 
 def test_all_addresses_are_known(xen: Xen) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.unit.guests.fixtures import make_guest
 from xenable.errors import XenableError
-from xenable.guests.memory import fits, free_memory, overhead
-from xenable.guests.model import Kind
+from xenable.guests.memory import dom0_has_room, fits, free_memory, overhead
+from xenable.guests.model import Format, Kind
 
 XL_INFO = """\
 host                   : dom0
@@ -73,3 +73,17 @@ def test_fits() -> None:
     assert (
         fits(517, guest) == "web1 needs 518 MiB, 512 MiB for itself and 6 MiB for Xen, and 517 MiB are free"
     )
+
+
+@pytest.mark.parametrize("form", Format)
+def test_dom0_pays_for_the_qemu_of_a_qcow2_file(form: Format) -> None:
+    guest = make_guest(format=form)
+    assert dom0_has_room("MemTotal: 9 kB\nMemAvailable:  65536 kB\n", guest) is None
+    # Where the kernel does not say, nobody knows better.
+    assert dom0_has_room("", guest) is None
+    missing = dom0_has_room("MemAvailable: 65535 kB\n", guest)
+    if form is not Format.QCOW2:
+        assert missing is None
+        return
+    what = "the disk of web1 is a qcow2 file, for which dom0 runs a QEMU of some 64 MiB"
+    assert missing == f"{what}, and dom0 has 63 MiB left"
