@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,7 +192,7 @@ def resize(
         # It may have been edited in whatever encoding: what is not to be changed stays byte for byte.
         before = host.read(path).decode(errors="surrogateescape")
         changes = {key: value for key, value in (("memory", memory), ("vcpus", vcpus)) if value is not None}
-        after = change_cfg(before, changes, str(path)) if changes else before
+        after = xlcfg.change(before, changes, str(path)) if changes else before
         if disk is not None:
             storage.grow_disk(host, storage.disk_of(guest), disk, running=running)
         changed = replace(
@@ -207,35 +206,6 @@ def resize(
         if changed != guest:
             records.write(host, changed)
     return changed, running and (changed != guest or after != before)
-
-
-def change_cfg(text: str, changes: Mapping[str, int], where: str) -> str:
-    """An xl.cfg with numbers set to other values; all else stays as it is, comments and blanks too.
-
-    Errors: XenableError where that is not possible, or would contradict another setting.
-    """
-    for key, value in changes.items():
-        number = r"""["']?[0-9][0-9a-fxA-FX]*["']?"""
-        line = re.compile(rf"^([ \t]*{key}[ \t]*=[ \t]*){number}(?=[ \t]*(?:[#;]|$))", re.MULTILINE)
-        text, count = line.subn(rf"\g<1>{value}", text)
-        if not count:
-            text = text + ("" if text.endswith("\n") or not text else "\n") + f"{key} = {value}\n"
-    found = xlcfg.summary(text, where)
-    settings = xlcfg.parse(text, where)
-    for key, value in changes.items():
-        now = found.memory if key == "memory" else found.vcpus
-        most = settings.get(f"max{'mem' if key == 'memory' else 'vcpus'}")
-        if now != value:
-            raise XenableError(
-                f"cannot set {key} in {where}: it is written there in a way that only you can change",
-                hint=f"edit the file: {key} = {value}",
-            )
-        if isinstance(most, str) and most.isdigit() and int(most) < value:
-            raise XenableError(
-                f"cannot set {key} = {value} in {where}: a maximum of {most} is set there",
-                hint="edit that line first",
-            )
-    return text
 
 
 # ------------------------------------------------------------------------------------------------ remove

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""xl.cfg: written from a Guest, and read for guests that others made.
+"""xl.cfg: written from a Guest, read for guests that others made, changed where numbers do.
 
 The grammar is that of xl itself, libxlu_cfg_l.l and libxlu_cfg_y.y of Xen's tools/libs/util: `name = value`
 lines, where a value is a string in ' or ", a number, or a list of values. A newline or ; ends it, # begins a
@@ -313,3 +313,35 @@ def vif_spec(text: str) -> dict[str, str]:
             )
         parts[key] = value
     return parts
+
+
+# --------------------------------------------------------------------------------------------- changing
+
+
+def change(text: str, changes: Mapping[str, int], where: str) -> str:
+    """An xl.cfg with numbers set to other values; all else stays as it is, comments and blanks too.
+
+    Errors: XenableError where that is not possible, or would contradict another setting.
+    """
+    for key, value in changes.items():
+        number = r"""["']?[0-9][0-9a-fxA-FX]*["']?"""
+        line = re.compile(rf"^([ \t]*{key}[ \t]*=[ \t]*){number}(?=[ \t]*(?:[#;]|$))", re.MULTILINE)
+        text, count = line.subn(rf"\g<1>{value}", text)
+        if not count:
+            text = text + ("" if text.endswith("\n") or not text else "\n") + f"{key} = {value}\n"
+    found = summary(text, where)
+    settings = parse(text, where)
+    for key, value in changes.items():
+        now = found.memory if key == "memory" else found.vcpus
+        most = settings.get(f"max{'mem' if key == 'memory' else 'vcpus'}")
+        if now != value:
+            raise XenableError(
+                f"cannot set {key} in {where}: it is written there in a way that only you can change",
+                hint=f"edit the file: {key} = {value}",
+            )
+        if isinstance(most, str) and most.isdigit() and int(most) < value:
+            raise XenableError(
+                f"cannot set {key} = {value} in {where}: a maximum of {most} is set there",
+                hint="edit that line first",
+            )
+    return text

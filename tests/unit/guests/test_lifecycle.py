@@ -333,7 +333,7 @@ def test_a_change_that_would_contradict(xen: Xen) -> None:
         ("memory = 512; memory = 3\n", "only you can change"),
     ):
         with pytest.raises(XenableError, match=why):
-            lifecycle.change_cfg(text, {"memory": 1024}, "/etc/xen/a.cfg")
+            xlcfg.change(text, {"memory": 1024}, "/etc/xen/a.cfg")
 
 
 PIECES = st.sampled_from(
@@ -354,12 +354,12 @@ def test_a_changed_file_says_the_new_numbers_and_the_rest_stays(
     lines: list[str], memory: int, vcpus: int, end: bool
 ) -> None:
     text = "\n".join(lines) + ("\n" if end else "")
-    changed = lifecycle.change_cfg(text, {"memory": memory, "vcpus": vcpus}, "a.cfg")
+    changed = xlcfg.change(text, {"memory": memory, "vcpus": vcpus}, "a.cfg")
     found = xlcfg.summary(changed)
     assert (found.memory, found.vcpus) == (memory, vcpus)
     kept = [line for line in lines if not line.strip().startswith(("memory", "vcpus"))]
     assert [line for line in changed.split("\n") if line in kept and line] == [line for line in kept if line]
-    assert changed == lifecycle.change_cfg(changed, {"memory": memory, "vcpus": vcpus}, "a.cfg")
+    assert changed == xlcfg.change(changed, {"memory": memory, "vcpus": vcpus}, "a.cfg")
 
 
 # ------------------------------------------------------------------------------------------------ remove
