@@ -14,6 +14,18 @@ from typing import Any
 
 REDACTED = "REDACTED"
 
+_VALUE = r"""(?:"(?:\\[\s\S]|[^"\\])*"|'[^']*'|(?P<quote>\\+["'])[^\n]*?(?P=quote)|\\*["'][^\n]*|[^\s"']+)"""
+"""A word in quotes, in quotes of a text within a text, behind one that never ends, or without any."""
+
+_NAME = r"(?<![\w.@-])([\w.@-]*"
+_QUOTED = r"\\*[\"']\s*[:=]\s*"
+"""What follows a name in JSON, where there need be no blank."""
+
+_SECRET = r"(?:passw|passphrase|secret|token|credential|apikey|psk|(?:(?<![a-z])|crypt|luks)key(?![a-z]))"
+"""In a name, it says that the value is a secret."""
+_SHORT = r"(?:(?<!by)pass|pw|pwd|(?<!mon)(?<!hot)key)[0-9]*"
+"""At the end of a name, the same; in prose such a word may well stand before a colon."""
+
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S),
@@ -22,33 +34,72 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b((?:ssh|ecdsa|sk)-[a-z0-9@.-]+ )AAAA[A-Za-z0-9+/=]+"), r"\1"),
     (re.compile(r"grub\.pbkdf2\.[\w.]+"), ""),
     (re.compile(r"(^\s*(?:password|password_pbkdf2)\s+\S+\s+).+$", re.M), r"\1"),
+    # ifupdown's, whose value goes to the end of the line.
+    (
+        re.compile(r"(\b(?:wpa|wireless)-(?!key-mgmt)[\w-]*(?:psk|key|passw|passphrase)[\w-]*[ \t]+).+"),
+        r"\1",
+    ),
     # crypt(5) hashes, as in /etc/shadow and cloud-init's log.
     (re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy)\$[^\s:\"']+"), ""),
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"']+@", re.I), r"\1"),
-    (re.compile(r"(\bauthorization:\s*(?:\w+\s+)?)[^\s\"',]+", re.I), r"\1"),
-    # `name=value` and `name: value` whose name says that the value is a secret: kernel command lines, logs.
+    # Tokens that tell by themselves what they are, of GitHub, GitLab, Slack and AWS, and JSON web tokens.
+    (re.compile(r"\b(?:gh[opsru]_|github_pat_|glpat-|xox[a-z]-)[\w-]{16,}|\bAKIA[0-9A-Z]{16}\b"), ""),
+    (re.compile(r"\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]*"), ""),
+    # User and password before a host: up to the last @, for either may have one. A port is no password.
     (
         re.compile(
-            r"(?<![\w.@-])"
-            r"([\w.@-]*(?:passw|passphrase|secret|token|credential|apikey|psk|(?:(?<![a-z])|crypt|luks)key(?![a-z]))"
-            r"[\w.@-]*[\"']?\s*(?:=\s*|:\s+))"
-            r"(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)",
+            r"(\b[a-z][a-z0-9+.-]*://)(?:[^\s/\"']{1,300}|[^\s/:@\"'\[]{1,300}:(?!\d+/)[^\s\"']{1,300})(?=@)",
             re.I,
         ),
         r"\1",
     ),
+    (re.compile(r"(\b(?:net)?root=(?!zfs)[a-z]+:)[^\s\"']+(?=@)"), r"\1"),
+    (re.compile(r"(\bauthorization:\s*(?:\w+\s+)?)[^\s\"',]+", re.I), r"\1"),
+    (re.compile(r"(\b(?:set-)?cookie:[ \t]+)[^\n\"']+", re.I), r"\1"),
+    # Options of commands: `--password SECRET`, `mysql -pSECRET`, `curl -u joe:SECRET`.
+    (
+        re.compile(
+            r"((?<![\w-])--?+(?!ssh-key)[\w-]*(?:passwd|password|passphrase|secret|token|credentials?|psk|"
+            rf"{_SHORT})[ \t]+)"
+            rf"(?![-|;&<>]){_VALUE}",
+            re.I,
+        ),
+        r"\1",
+    ),
+    (re.compile(rf"(\b(?:mysql|mariadb)[\w-]*\b[^\n|;]{{0,300}}?\s-p){_VALUE}"), r"\1"),
+    (re.compile(rf"(\bsshpass\b[^\n|;]{{0,300}}?\s-p[ \t]*){_VALUE}"), r"\1"),
+    (
+        re.compile(
+            r"((?:\bcurl\b[^\n|;]{0,300}?\s-[a-zA-Z]*[uU]|\s--(?:proxy-)?user[= ])\s*[\"']?"
+            r"(?!\d+:\d+\b)[^\s:\"']+:)[^\s\"']+"
+        ),
+        r"\1",
+    ),
+    # `name=value` and `name: value` whose name says that the value is a secret: kernel command lines, logs.
+    (
+        re.compile(
+            rf"{_NAME}{_SECRET}[\w.@-]*(?:{_QUOTED}|\s*(?:=[ \t]*|:\s+))){_VALUE}",
+            re.I,
+        ),
+        r"\1",
+    ),
+    (re.compile(rf"{_NAME}{_SHORT}(?:{_QUOTED}|[ \t]*=[ \t]*)){_VALUE}", re.I), r"\1"),
+    # As in YAML.
+    (re.compile(rf"(^[ \t]*(?:-[ \t]+)?[\w.@-]*{_SHORT}:[ \t]+){_VALUE}", re.I | re.M), r"\1"),
 )
 
-_MAC = re.compile(r"(?<![0-9a-f:-])[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![0-9a-f:-])", re.I)
-# As a DHCP client's identifier it has the kind of hardware before it, 01 for Ethernet.
-_CLIENT_ID = re.compile(
-    r"(?<![0-9a-f:-])(01([:-]))([0-9a-f]{2}\2(?:[0-9a-f]{2}\2){4}[0-9a-f]{2})(?![0-9a-f:-])", re.I
+# More than six numbers are a DHCP client's identifier, a DUID, InfiniBand's, or what a firewall logs. Before
+# them may stand a name that ends in two digits: ifname=bond10:52:54:….
+_OCTETS = re.compile(
+    r"(?P<log>\bMAC=)?(?<![0-9a-f])(?<!(?<![0-9a-z])[0-9a-f]{2}[:-])"
+    r"(?P<octets>[0-9a-f]{2}(?P<between>[:-])(?:[0-9a-f]{2}(?P=between)){4,}[0-9a-f]{2})(?![0-9a-f])",
+    re.I,
 )
-_BARE_MAC = re.compile(r"(\benx|\bMAC\()([0-9a-f]{12})(?![0-9a-f])", re.I)
+_BARE_MAC = re.compile(r"(\b(?:en|wl|ww)x|\bMAC\()([0-9a-f]{12})(?![0-9a-f])", re.I)
+# The node of a path to a network card, as efibootmgr prints it.
+_EFI_MAC = re.compile(r"(\b03 0b 25 00 )([0-9a-f]{2}(?: [0-9a-f]{2}){5})\b", re.I)
+_BARE_DUID = re.compile(r"(\bDUID[\w/-]*[\s:=]+(?:0x)?)([0-9a-f]{12,})\b", re.I)
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:]|\.\d)", re.I)
-
-_NO_HARDWARE = ("000000000000", "ffffffffffff")
 
 
 @dataclass
@@ -64,8 +115,9 @@ class Redactor:
         for pattern, kept in _SECRETS:
             text = pattern.sub(kept + REDACTED, text)
         text = _BARE_MAC.sub(lambda m: m[1] + self._mac(m[2], ""), text)
-        text = _CLIENT_ID.sub(lambda m: m[1] + self._mac(m[3], m[2]), text)
-        text = _MAC.sub(lambda m: self._mac(m[0], m[1]), text)
+        text = _BARE_DUID.sub(lambda m: m[1] + self._mac(m[2], ""), text)
+        text = _EFI_MAC.sub(lambda m: m[1] + self._mac(m[2], " "), text)
+        text = _OCTETS.sub(self._octets, text)
         text = _IPV4.sub(lambda m: self._ipv4(m[0]), text)
         return _IPV6.sub(lambda m: self._ipv6(m[0]), text)
 
@@ -79,14 +131,27 @@ class Redactor:
             return [self.value(item) for item in value]
         return value
 
+    def _octets(self, found: re.Match[str]) -> str:
+        between, numbers = found["between"], found["octets"].split(found["between"])
+        count = len(numbers)
+        if found["log"] and count == 14:
+            # Where to, where from, and the kind of packet.
+            pair = (self._mac(between.join(part), between) for part in (numbers[:6], numbers[6:12]))
+            return found["log"] + between.join([*pair, *numbers[12:]])
+        # A DHCP client's identifier begins with the kind of hardware, 01 for Ethernet; a DUID made of the
+        # address alone has 00:03 before it.
+        kept = {7: 1, 10: 4}.get(count, 0)
+        shown = [*numbers[:kept], self._mac(between.join(numbers[kept:]), between)]
+        return (found["log"] or "") + between.join(shown)
+
     def _mac(self, text: str, separator: str) -> str:
         plain = text.replace(separator, "").lower() if separator else text.lower()
         # 02 is the "locally administered" bit: no maker owns such an address.
-        if plain in _NO_HARDWARE or plain.startswith("02000000"):
+        if not plain.strip("0") or not plain.strip("f") or plain.startswith("02000000"):
             return text
         number = self._macs.setdefault(plain, len(self._macs) + 1)
-        made_up = f"02000000{number:04x}"
-        return separator.join(made_up[i : i + 2] for i in range(0, 12, 2))
+        made_up = f"02{number:0{len(plain) - 2}x}"
+        return separator.join(made_up[i : i + 2] for i in range(0, len(made_up), 2))
 
     def _ipv4(self, text: str) -> str:
         try:
@@ -100,6 +165,8 @@ class Redactor:
         return f"198.{18 + (number >> 8) % 2}.{number & 255}.{address.packed[3]}"
 
     def _ipv6(self, text: str) -> str:
+        if _OCTETS.fullmatch(text):
+            return text
         try:
             address = IPv6Address(text)
         except AddressValueError:

@@ -33,6 +33,43 @@ PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaHNECRET\nAAAA\n-----END OPE
         "root:$y$j9T$SALT$SECRET:1",
         "ssh-ed25519 AAAASECRET me@here",
         "ecdsa-sha2-nistp256 AAAAESECRET= me",
+        "tool --password SECRET --verbose",
+        "sudo: joe : COMMAND=/usr/bin/tool --passphrase 'SECRET and more SECRET' x",
+        "tailscale up --authkey=SECRET",
+        "tailscale up --authkey SECRET",
+        "mysql -u root -pSECRET db",
+        "/usr/bin/mariadb-dump -p'SECRET' db",
+        "sshpass -p SECRET ssh joe@host",
+        "curl -s -u joe:SECRET https://example.org/",
+        "curl -su 'joe:SECRET' https://example.org/",
+        "curl --user joe:SECRET https://example.org/",
+        "DB_PASS=SECRET",
+        "smtp_pass=SECRET",
+        "MYSQL_PWD=SECRET mysql",
+        "pw=SECRET",
+        "pass=SECRET",
+        "pwd=SECRET",
+        "rootpw = SECRET",
+        '  pass: "SECRET SECRET"',
+        'password="SECRET and no end',
+        '{"password":"SECRET"}',
+        '{"a":1,"token":"SECRET","b":2}',
+        '{"pass":"SECRET","b":2}',
+        r'{"text": "{\"password\":\"SECRET and SECRET\"}"}',
+        r'{"secret":"SEC\"SECRET"}',
+        "PrivateKey = SECRET=",
+        "DefaultEndpointsProtocol=https;AccountKey=SECRET==;EndpointSuffix=x",
+        "SharedAccessKey=SECRET",
+        "masterkey=SECRET",
+        "netroot=iscsi:user:SECRET@192.168.1.1::::iqn.2010-01.org.example:disk",
+        "rootflags=vers=3.0,user=joe,pass=SECRET ro",
+        "  wpa-psk SECRET SECRET",
+        "ifup[12]: wireless-key1 SECRET",
+        "Cookie: session=SECRET; other=SECRET",
+        "curl -H 'Set-Cookie: a=SECRET' x",
+        f"remote: ghp_{'SECRET' * 6} is no good",
+        "http://u:p@SECRET@host/x",
+        "http://u:p/SECRET@host/x",
         PEM,
         "log: " + PEM[:45] + "SECRET",
     ],
@@ -54,6 +91,19 @@ def test_secrets_go(text: str) -> None:
         "10.0.2.15/24 127.0.0.1 192.168.1.1 fd00:abcd::1 ::1 ::",
         "link/loopback 00:00:00:00:00:00 brd ff:ff:ff:ff:ff:ff",
         "Boot0001* debian HD(1,GPT,6e0b1a2f-9c39-4a5e-8a52-0f6f0b0f7a11,0x800,0x100000)",
+        "rd.vconsole.keymap=us keymap=us keyboard=de kernel.keys.maxkeys = 200 kernel.keyring: 3",
+        "Nov 22 23:37:05 kernel: Freeing unused memory; pass 1 of 2: bypass=1 iommu.passthrough=1",
+        "e2fsck: Pass 1: checking inodes; let it pass: all is well",
+        "(XEN) *** Serial input to DOM0 (type 'CTRL-a' three times to switch input)",
+        "(XEN) xen key handler: 'R' pressed -> rebooting; key code 0x1c; tty tty1 ttyS0",
+        "Nov 22 12:34:56 host sshd[12]: Accepted publickey for root from 192.168.1.1 port 22 ssh2: ED25519",
+        "ata1.00: cmd 60/08:00:00:08:00/00:00:00:00:00/40 tag 0 ncq dma 4096 in",
+        "curl -sS https://example.org/a:b@c http://example.org:80/x@y docker --user 1000:1000 user@host:22",
+        "systemctl --user status: x; mysql -p db; the password is asked for",
+        "root=zfs:rpool/ROOT/debian@now root=nfs:10.0.0.1:/srv",
+        "2024-11-22-12-34-56 12:34:56 00:1f.2 cpus 00:01:02",
+        "wpa-key-mgmt WPA-PSK",
+        "xenable guest create web1 --ssh-key /root/me.pub",
         "xen-hypervisor-4.17-amd64 4.17.7+13-g2445b30a44-0+deb12u1",
     ],
 )
@@ -64,6 +114,58 @@ def test_what_is_no_secret_stays(text: str) -> None:
 def test_the_identifier_of_a_dhcp_client_is_a_hardware_address() -> None:
     shown = Redactor().text("dhcp-client-id=01:52:54:ab:12:34:56\nmac-address=52:54:ab:12:34:56\n")
     assert shown == "dhcp-client-id=01:02:00:00:00:00:01\nmac-address=02:00:00:00:00:01\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        # As a firewall logs it: where to, where from, and the kind of packet.
+        (
+            "[UFW BLOCK] IN=enp1s0 OUT= MAC=52:54:ab:12:34:56:d2:74:7f:6e:37:e3:08:00 SRC=10.0.0.1",
+            "[UFW BLOCK] IN=enp1s0 OUT= MAC=02:00:00:00:00:01:02:00:00:00:00:02:08:00 SRC=10.0.0.1",
+        ),
+        (
+            "MAC=ff:ff:ff:ff:ff:ff:52:54:ab:12:34:56:08:00 ",
+            "MAC=ff:ff:ff:ff:ff:ff:02:00:00:00:00:01:08:00 ",
+        ),
+        ("ifname=eth0:52:54:ab:12:34:56 ro", "ifname=eth0:02:00:00:00:00:01 ro"),
+        ("ifname=bond10:52:54:ab:12:34:56", "ifname=bond10:02:00:00:00:00:01"),
+        ("52:54:ab:12:34:56: link is up", "02:00:00:00:00:01: link is up"),
+        ("BOOTIF=01-52-54-ab-12-34-56", "BOOTIF=01-02-00-00-00-00-01"),
+        ("DUID 00:03:00:01:52:54:ab:12:34:56", "DUID 00:03:00:01:02:00:00:00:00:01"),
+        (
+            "DUID 00:01:00:01:2a:3b:4c:5d:52:54:ab:12:34:56",
+            "DUID 02:00:00:00:00:00:00:00:00:00:00:00:00:01",
+        ),
+        ("DUID=0004c0ffee0123456789", "DUID=02000000000000000001"),
+        (
+            "link/infiniband 80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:12:34:56",
+            "link/infiniband 02:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:01",
+        ),
+        ("wwn 50:01:43:80:24:1a:bb:cc", "wwn 02:00:00:00:00:00:00:01"),
+        ("dp: 03 0b 25 00 52 54 ab 12 34 56 00 00", "dp: 03 0b 25 00 02 00 00 00 00 01 00 00"),
+        ("wlx5254ab123456", "wlx020000000001"),
+    ],
+)
+def test_hardware_addresses_in_all_their_forms(text: str, shown: str) -> None:
+    redactor = Redactor()
+    assert redactor.text(text) == shown
+    assert redactor.text(shown) == shown
+
+
+@given(st.lists(st.binary(min_size=6, max_size=20), min_size=1), st.sampled_from(":-"))
+def test_no_hardware_address_is_left(addresses: list[bytes], separator: str) -> None:
+    redactor = Redactor()
+    for address in addresses:
+        # Its own last six numbers, of which the 02:00:00:00 of a made-up one is no part.
+        written = bytes([0xA4, *address[1:-1], 0xB5]).hex(separator)
+        for text in (f"from {written} to", f"ifname=eth0:{written}", f"({written})", f"MAC={written} "):
+            assert written[-17:] not in redactor.text(text)
+
+
+def test_what_is_before_a_host_goes_and_the_host_stays() -> None:
+    text = "http://u:p@ss@host/x netroot=iscsi:u:p@10.0.0.1:::1:iqn.x"
+    assert Redactor().text(text) == (f"http://{REDACTED}@host/x netroot=iscsi:{REDACTED}@10.0.0.1:::1:iqn.x")
 
 
 def test_addresses_get_the_same_other_name_everywhere() -> None:
