@@ -46,9 +46,26 @@ FOLDERS: tuple[str, ...] = ("/etc/default/grub.d", str(LOGS), "/var/lib/systemd/
 
 _JOURNALCTL = ("journalctl", "--no-pager", "--no-hostname")
 
+UNITS = (
+    *("xenable-gate", "xenable-network", "xenable-names"),
+    *("xen", "xen-init-dom0", "xenstored", "xenconsoled", "xendomains", "xen-qemu-dom0-disk-backend"),
+    *("networking", "ifupdown-pre", "ifupdown-wait-online", "NetworkManager", "NetworkManager-wait-online"),
+    *("systemd-networkd", "systemd-networkd-wait-online", "systemd-udevd", "systemd-modules-load"),
+    *("ssh", "sshd", "nftables", "ufw", "firewalld"),
+)
+
+SYSTEM = (
+    *("_TRANSPORT=kernel", "+", "_PID=1", "+"),
+    *(f"_SYSTEMD_UNIT={name}.service" for name in UNITS),
+    # ifup@eth0.service and its like: a match knows no patterns.
+    *("+", "_SYSTEMD_SLICE=system-ifup.slice"),
+)
+"""What of systemd's journal may be shown: the kernel, PID 1, and the units of Xen, the network and the way
+in. Anything else, as what people ran with sudo, tells nothing of a boot."""
+
 COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("journal-this-boot.txt", (*_JOURNALCTL, "-b", "-n", "4000")),
-    ("journal-last-boot.txt", (*_JOURNALCTL, "-b", "-1", "-n", "4000")),
+    ("journal-this-boot.txt", (*_JOURNALCTL, "-b", "-n", "4000", *SYSTEM)),
+    ("journal-last-boot.txt", (*_JOURNALCTL, "-b", "-1", "-n", "4000", *SYSTEM)),
     ("journal-gate.txt", (*_JOURNALCTL, "-u", "xenable-gate", "-n", "2000")),
     ("dmesg.txt", ("dmesg",)),
     ("failed-units.txt", ("systemctl", "--no-pager", "--plain", "list-units", "--failed")),
@@ -116,7 +133,7 @@ def commands(host: Host) -> tuple[tuple[str, tuple[str, ...]], ...]:
     id = str(trial.boot_id) if trial is not None else ""
     if not re.fullmatch(r"[0-9a-f]{32}", id):
         return COMMANDS
-    return (*COMMANDS, ("journal-trial-boot.txt", (*_JOURNALCTL, "-b", id, "-n", "4000")))
+    return (*COMMANDS, ("journal-trial-boot.txt", (*_JOURNALCTL, "-b", id, "-n", "4000", *SYSTEM)))
 
 
 def _documents(host: Host) -> tuple[tuple[str, Callable[[], Any]], ...]:

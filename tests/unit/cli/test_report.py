@@ -135,7 +135,18 @@ def test_messages_of_the_boot_on_trial(tmp_path: Path, id: object, there: bool) 
     found = dict(report.commands(host))
     assert set(found) == set(dict(report.COMMANDS)) | ({"journal-trial-boot.txt"} if there else set())
     if there:
-        assert found["journal-trial-boot.txt"][-4:] == ("-b", id, "-n", "4000")
+        assert found["journal-trial-boot.txt"][3:] == ("-b", id, "-n", "4000", *report.SYSTEM)
+
+
+def test_of_the_journal_only_what_tells_of_a_boot(tmp_path: Path) -> None:
+    """The whole of it has what people ran with sudo, and what any program had to say."""
+    asked = [cmd for _, cmd in report.commands(Host(tmp_path)) if cmd[0] == "journalctl"]
+    assert len(asked) == 3
+    for cmd in asked:
+        assert "xenable-gate" in cmd or cmd[-len(report.SYSTEM) :] == report.SYSTEM
+    # Alternatives: without a + between them, journalctl wants two different fields both to match.
+    fields = " ".join(report.SYSTEM).split(" + ")
+    assert all(len({match.partition("=")[0] for match in part.split()}) == 1 for part in fields)
 
 
 @pytest.mark.realtool
