@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import stat
 import tarfile
 import time
 from collections.abc import Callable
@@ -90,6 +91,7 @@ def make_report(host: Host, target: Path) -> Path:
 
     Errors: XenableError when the archive can't be written.
     """
+    target = _place(target)
     redactor = Redactor()
     missing: list[str] = []
     members: dict[str, bytes] = {}
@@ -113,12 +115,25 @@ def make_report(host: Host, target: Path) -> Path:
     members["missing.txt"] = "".join(f"{line}\n" for line in missing).encode()
     members["version.txt"] = f"xenable {__version__}\n".encode()
 
-    target = target.absolute()
     before = os.umask(0o077)
     try:
         Host().write(target, _archive(members), mode=0o600)
     finally:
         os.umask(before)
+    return target
+
+
+def _place(target: Path) -> Path:
+    """Where the archive will be, absolute. Errors: XenableError where that would destroy what is no file."""
+    try:
+        target = target.absolute()
+    except FileNotFoundError as e:
+        raise XenableError(
+            f"cannot write {target}: the current folder is gone", hint="give -o with a whole path"
+        ) from e
+    info = Host().stat(target)
+    if info is not None and not stat.S_ISREG(info.st_mode):
+        raise XenableError(f"cannot write {target}: it is no regular file", hint="give -o with another name")
     return target
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from xenable.cli.common import json_option, need_root
+from xenable.errors import XenableError
 from xenable.host import Host
 
 
@@ -30,6 +31,8 @@ def command(as_json: bool, output: Path | None) -> None:
     from xenable.ui.layout import line, show
 
     need_root("report")
+    if str(output) == "-":
+        raise XenableError("cannot write the archive to standard output", hint="name a file: -o FILE")
     target = output or Path(time.strftime("xenable-report-%Y%m%d-%H%M%S.tar.gz"))
     written = str(make_report(Host(), target))
     if as_json:

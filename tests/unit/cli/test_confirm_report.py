@@ -58,5 +58,7 @@ def test_report(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"schema": 1, "result": "written", "path": str(target)}
     with tarfile.open(target) as tar:
         assert "xenable-report/facts.json" in tar.getnames()
+    assert run(["report", "-o", "-"]) == Exit.FAILED
+    assert "cannot write the archive to standard output" in capsys.readouterr().err
     assert run(["report", "-o", str(root / "s.tar.gz")]) == Exit.DONE
     assert capsys.readouterr().out == f"{root}/s.tar.gz\n"

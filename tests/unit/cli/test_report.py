@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tarfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from xenable import report
+from xenable.errors import XenableError
 from xenable.facts.record import facts_from_json
 from xenable.host import Host
 from xenable.report import make_report
@@ -136,6 +138,30 @@ def test_messages_of_the_boot_on_trial(tmp_path: Path, id: object, there: bool) 
     assert set(found) == set(dict(report.COMMANDS)) | ({"journal-trial-boot.txt"} if there else set())
     if there:
         assert found["journal-trial-boot.txt"][3:] == ("-b", id, "-n", "4000", *report.SYSTEM)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "dangling"])
+def test_only_a_regular_file_is_replaced(tmp_path: Path, kind: str) -> None:
+    """It is root who writes: /dev/null and /dev/stdout would be gone."""
+    target = tmp_path / "r.tar.gz"
+    (tmp_path / "file").touch()
+    if kind == "fifo":
+        os.mkfifo(target)
+    else:
+        target.symlink_to(tmp_path / ("file" if kind == "link" else "none"))
+    before = target.lstat()
+    with pytest.raises(XenableError, match=r"cannot write .*: it is no regular file"):
+        make_report(Host(tmp_path / "root"), target)
+    assert target.lstat() == before
+    assert make_report(Host(tmp_path / "root"), tmp_path / "file").stat().st_size > 0
+
+
+def test_the_current_folder_may_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(XenableError, match=r"cannot write r\.tar\.gz: the current folder is gone"):
+        make_report(Host(tmp_path), Path("r.tar.gz"))
 
 
 def test_of_the_journal_only_what_tells_of_a_boot(tmp_path: Path) -> None:
