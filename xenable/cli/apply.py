@@ -55,7 +55,7 @@ def command(as_json: bool, yes: bool, then_reboot: bool, overrides: tuple[str, .
         _resume(host, config, yes, then_reboot)
     else:
         _convert(host, config, accepted, yes, then_reboot)
-    with reboot_after(host, then_reboot):
+    with reboot_after(host, then_reboot, "the conversion is done, and the next start is its trial"):
         _tell(host, as_json)
 
 

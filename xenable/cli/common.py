@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xenable.errors import INTERRUPTED, XenableError
-from xenable.host import Host
+from xenable.errors import INTERRUPTED, Exit, XenableError
+from xenable.host import CommandError, Host
 
 if TYPE_CHECKING:
     from xenable.engine import Listener
@@ -85,7 +85,8 @@ def need_consent(question: str, yes: bool) -> None:
     """Ask once, unless --yes answered. Errors: XenableError without a yes, or without a terminal."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    # It is None where whoever started this closed it: `xenable apply <&-`.
+    if sys.stdin is None or not sys.stdin.isatty():
         raise XenableError(
             "cannot ask for your consent: standard input is no terminal",
             hint="look at what it would do, then give --yes",
@@ -173,9 +174,10 @@ def show_status(now: TrialStatus) -> None:
 
 
 @contextlib.contextmanager
-def reboot_after(host: Host, wanted: bool) -> Iterator[None]:
+def reboot_after(host: Host, wanted: bool, done: str) -> Iterator[None]:
     """Reboot at the end of what is only told, where that was asked for: also when nobody is there any more
-    to hear it, as the ssh connection is lost. Errors: CommandError when systemd refuses."""
+    to hear it, as the ssh connection is lost. Where systemd refuses it is told what is done, and the exit
+    status is 1."""
     if not wanted:
         yield
         return
@@ -185,4 +187,11 @@ def reboot_after(host: Host, wanted: bool) -> Iterator[None]:
             yield
         with contextlib.suppress(OSError):
             note("rebooting now")
-        host.run(["systemctl", "reboot"])
+        try:
+            host.run(["systemctl", "reboot"])
+        except CommandError as e:
+            # With --json the document is out: it says what was done, and there is to be one.
+            with contextlib.suppress(OSError):
+                why = e.message.partition(": ")[2].rstrip(".")
+                note(f"cannot reboot: {why}; {done}. Run `sudo systemctl reboot`")
+            raise click.exceptions.Exit(Exit.FAILED) from None

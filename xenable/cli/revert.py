@@ -68,7 +68,8 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
                 _remove_guests(host, listener)
             left = convert.revert(host, listener)
         result = "reverted"
-    with reboot_after(host, then_reboot and result == "reverted"):
+    done = "the conversion is undone, and the next start is of the native system"
+    with reboot_after(host, then_reboot and result == "reverted", done):
         _tell(host, result, left, as_json)
 
 

@@ -20,6 +20,7 @@ from xenable.__main__ import run
 from xenable.checks.kernels import GENERIC_ADDED, OTHER_KERNEL
 from xenable.cli import COMMANDS, HIDDEN, xenable
 from xenable.errors import Exit, XenableError
+from xenable.host import CommandError, Host, Result
 from xenable.journal import Terms
 from xenable.model import Obstacle
 
@@ -267,6 +268,40 @@ def test_a_reboot_does_not_wait_for_somebody_to_hear(
     assert machine.calls[-1] == "systemctl reboot"
     machine.calls, machine.records = [], (RECORD,)
     assert run([verb, "--yes"]) == Exit.FAILED
+
+
+@pytest.mark.parametrize(
+    ("verb", "done"),
+    [("apply", "the conversion is done, and the next start is its"), ("revert", "the conversion is undone")],
+)
+def test_a_reboot_that_is_refused(
+    machine: Machine,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    done: str,
+) -> None:
+    """There is one document, of what is done; and what failed is only the reboot."""
+
+    def refuse(host: Host, cmd: list[str]) -> None:
+        raise CommandError(cmd, Result(1, "", "Call to Reboot failed: Operation inhibited.\n"))
+
+    monkeypatch.setattr(Host, "run", refuse)
+    machine.records = (RECORD,)
+    assert run([verb, "--yes", "--reboot", "--json"]) == Exit.FAILED
+    streams = capsys.readouterr()
+    assert json.loads(streams.out)["result"] == ("applied" if verb == "apply" else "reverted")
+    said = " ".join(streams.err.split())
+    assert f"cannot reboot: Call to Reboot failed: Operation inhibited; {done}" in said
+    assert "Run `sudo systemctl reboot`" in said
+
+
+def test_nobody_is_asked_where_standard_input_is_closed(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(["apply"]) == Exit.FAILED
+    assert "cannot ask for your consent: standard input is no terminal" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("status", [Exit.PUT_BACK, Exit.NOT_PUT_BACK])
