@@ -77,7 +77,11 @@ def run(words: Sequence[str]) -> int:
     except Exception as e:
         if isinstance(e, OSError) and e.errno in FULL and e.filename is None:
             drop_output()
-            return complain(words, f"cannot write: {e.strerror}", "")
+            return complain(
+                words,
+                f"cannot write to standard output: {e.strerror}",
+                "free some space where it leads, or send it elsewhere; the work itself may be done",
+            )
         return complain(
             words,
             f"internal error: {type(e).__name__}: {e}",
@@ -113,7 +117,12 @@ def complain(words: Sequence[str], message: str, hint: str, status: int = Exit.F
     if "--json" in words:
         from xenable.ui.document import error_document, print_document
 
-        print_document(error_document(message, hint, int(status)), sys.stdout)
+        try:
+            print_document(error_document(message, hint, int(status)), sys.stdout)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            drop_output()
     return int(status)
 
 

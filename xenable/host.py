@@ -119,7 +119,8 @@ class Host:
         """The text of a file, or default when it is not there or may not be read."""
         try:
             return self.path(path).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        except (OSError, ValueError):
+            # What a file names may be no path at all: one with a NUL.
             return default
 
     def forbidden(self, path: StrPath) -> bool:
@@ -127,7 +128,7 @@ class Host:
         try:
             with self.path(path).open("rb"):
                 return False
-        except OSError as e:
+        except (OSError, ValueError) as e:
             return isinstance(e, PermissionError)
 
     def same_content(self, one: StrPath, other: StrPath) -> bool:
@@ -152,7 +153,7 @@ class Host:
         """Names in a folder, sorted; empty when there is no such folder."""
         try:
             return tuple(sorted(entry.name for entry in self.path(path).iterdir()))
-        except OSError:
+        except (OSError, ValueError):
             return ()
 
     def link_target(self, path: StrPath) -> str:

@@ -54,6 +54,13 @@ def test_a_write_gives_all_that_was_asked_for(tmp_path: Path) -> None:
     assert host.names("/") == ("file",)
 
 
+def test_what_is_no_path_is_not_there(tmp_path: Path) -> None:
+    """A file of the machine may name it: what reads facts never fails."""
+    host = Host(tmp_path)
+    assert host.text("/a\0b") == "" and host.names("/a\0b") == ()
+    assert not any(ask("/a\0b") for ask in (host.forbidden, host.exists, host.is_dir, host.is_file))
+
+
 @pytest.mark.parametrize(
     ("code", "hint"), [(errno.EROFS, "read-only"), (errno.EACCES, "as root"), (errno.EPERM, "lsattr")]
 )

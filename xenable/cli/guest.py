@@ -151,7 +151,12 @@ def _own_release(host: Host) -> str:
 def _key(host: Host, file: str) -> str:
     from xenable.guests.words import ssh_key
 
-    text = host.read(Path(file).expanduser().resolve()).decode("utf-8", "replace")
+    try:
+        path = Path(file).expanduser().resolve()
+    except (OSError, RuntimeError) as e:
+        # A user or a folder that is not there, or links in a circle.
+        raise XenableError(f"cannot use the key in {file}: {e}", hint="name a file that is there") from e
+    text = host.read(path).decode("utf-8", "replace")
     try:
         return ssh_key(text)
     except ValueError as e:

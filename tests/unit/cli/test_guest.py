@@ -83,6 +83,8 @@ def test_autostart_alone_means_on(xen: Xen, tmp_path: Path, capsys: pytest.Captu
         (["--image", "/a,b"], "cannot use --image '/a,b': "),
         (["--image", "x", "--release", "trixie"], "--image and --release contradict each other"),
         (["--ssh-key", "/none"], "cannot read /none: No such file"),
+        (["--ssh-key", "~nouser/k"], "cannot use the key in ~nouser/k: "),
+        (["--ssh-key", "loop"], "cannot use the key in loop: "),
         (["--type", "hvm"], "'hvm' is not one of"),
     ],
 )
@@ -90,6 +92,7 @@ def test_a_wrong_word_changes_nothing(
     xen: Xen, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     before = tree(xen.host.root)
+    (tmp_path / "loop").symlink_to("loop")
     assert run(words_to_create(tmp_path, *words)) == Exit.FAILED
     assert message in said(capsys)
     assert tree(xen.host.root) == before

@@ -154,8 +154,27 @@ def test_a_full_disk_is_a_plain_error(words: list[str]) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr.endswith("xenable: cannot write: No space left on device\n")
+    assert (
+        "xenable: cannot write to standard output: No space left on device\nhint: free some" in done.stderr
+    )
     assert "internal error" not in done.stderr and "ignored" not in done.stderr
+
+
+@pytest.mark.realtool
+def test_an_error_that_can_not_be_written_is_said() -> None:
+    """The document is for stdout, and that is full: the words are on stderr all the same."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xenable", "check", "--bogus", "--json"],
+            cwd=TOP,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("xenable: cannot understand the command line: no such option: --bogus")
+    assert "Traceback" not in done.stderr and "ignored" not in done.stderr
 
 
 @pytest.mark.realtool
