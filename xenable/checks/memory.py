@@ -9,7 +9,7 @@ from xenable.boot import commandline
 from xenable.checks.base import Rule
 from xenable.checks.kernels import dom0_kernels
 from xenable.config import Config
-from xenable.machine import Facts
+from xenable.machine import Facts, Memory
 from xenable.model import Finding, Severity
 
 TOO_LITTLE = Rule(
@@ -74,9 +74,17 @@ def dom0_memory(facts: Facts, config: Config) -> int | None:
         return config.dom0_memory
     if facts.memory.total is None:
         return None
-    used = None if facts.memory.used is None else -(-facts.memory.used // COARSE) * COARSE
+    used = in_use(facts.memory)
+    if used is not None:
+        used = -(-used // COARSE) * COARSE
     initrd = max((k.initrd_unpacked or 0 for k in facts.kernels), default=0)
     return commandline.dom0_memory(facts.memory.total, used, initrd or None)
+
+
+def in_use(memory: Memory) -> int | None:
+    """MiB that are needed now. ZFS's ARC is a cache that it gives back under pressure, but the kernel counts
+    it as in use."""
+    return None if memory.used is None else max(0, memory.used - (memory.zfs_arc or 0))
 
 
 def check_memory(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -98,19 +106,17 @@ def check_memory(facts: Facts, config: Config) -> Iterator[Finding]:
         )
         return
     yield DOM0.found(f"dom0 gets {dom0} MiB{f' of {m.total} MiB' if m.total is not None else ''}.")
-    if m.used is not None:
-        # The ARC is a cache that ZFS gives back under pressure, but the kernel counts it as in use.
-        used = max(0, m.used - (m.zfs_arc or 0))
-        if used > dom0:
-            better = -(-(used + used // 4) // STEP) * STEP
-            arc = f" (without ZFS's cache of {m.zfs_arc} MiB)" if m.zfs_arc else ""
-            fits = m.total is not None and better + FOR_XEN_AND_A_GUEST <= m.total
-            yield IN_USE.found(
-                f"{used} MiB are in use now{arc}; dom0 will have {dom0} MiB.",
-                f"Set `dom0-memory = {better}`, or stop what is not needed."
-                if fits
-                else "Stop what is not needed, or add memory.",
-            )
+    used = in_use(m)
+    if used is not None and used > dom0:
+        better = -(-(used + used // 4) // STEP) * STEP
+        arc = f" (without ZFS's cache of {m.zfs_arc} MiB)" if m.zfs_arc else ""
+        fits = m.total is not None and better + FOR_XEN_AND_A_GUEST <= m.total
+        yield IN_USE.found(
+            f"{used} MiB are in use now{arc}; dom0 will have {dom0} MiB.",
+            f"Set `dom0-memory = {better}`, or stop what is not needed."
+            if fits
+            else "Stop what is not needed, or add memory.",
+        )
 
 
 def check_initrd_memory(facts: Facts, config: Config) -> Iterator[Finding]:

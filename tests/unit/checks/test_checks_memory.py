@@ -31,6 +31,13 @@ def test_a_few_mib_more_in_use_do_not_change_dom0(used: int | None, expected: in
     assert dom0_memory(facts, make_config()) == expected
 
 
+def test_the_cache_of_zfs_is_not_in_use() -> None:
+    """ZFS gives it back: dom0 would get 55 of 62 GiB for it."""
+    facts = make_facts(memory={"total": 64000, "used": 56000, "zfs_arc": 50000})
+    assert dom0_memory(facts, make_config()) == 7680
+    assert dom0_memory(make_facts(memory={"total": 64000, "used": 6000}), make_config()) == 7680
+
+
 def test_how_much_dom0_gets_is_said() -> None:
     def said(config: Config, **memory: Any) -> list[str]:
         findings = run_checks(make_facts(memory=memory), config)
