@@ -21,7 +21,18 @@ GENERATORS = "/etc/grub.d"
 OPTIONS_WITH_VALUE = ("--class", "--users", "--hotkey", "--id", "--source")
 LOADERS = ("multiboot", "multiboot2", "xen_hypervisor", "chainloader")
 
-_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)(\+?=)(.*)", re.DOTALL)
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_ASSIGNMENT = re.compile(rf"(?:export\s+)?({_NAME})(\+?=)(.*)", re.DOTALL)
+_DOUBLE = r"(?:\\.|[^\"\\])*"
+_QUOTED = rf"'[^']*'|\"{_DOUBLE}\"|\\.|\$\([^()]*(?:\([^()]*\)[^()]*)*\)"
+_VARIABLE = (
+    rf"\$(?:\{{(?P<name>{_NAME})(?:(?P<operator>:?[-+])(?P<word>[^{{}}'\"`\\]*))?\}}|(?P<bare>{_NAME}))"
+)
+"""The words of the operators are those without quotes and braces; others are for a shell."""
+_ELSEWHERE = re.compile(rf"(?:^|[\s()&|{{;])({_NAME})\+?=")
+"""An assignment that may or may not be made: `[ … ] || NAME=…`, `pattern) NAME=…`."""
+_DEFAULTS = re.compile(rf"\$\{{({_NAME}):?=")
+"""The same: `: "${NAME:=…}"`."""
 _OPENS = re.compile(r"(if|case|for|while|until)\b|.*[({]\s*$", re.DOTALL)
 _CLOSES = re.compile(r"(fi|esac|done|\}|\))(?=\s|;|$)")
 
@@ -98,7 +109,8 @@ def read_settings(text: str, values: dict[str, str | None]) -> None:
     for command in _commands(text):
         if _CLOSES.match(command):
             depth = max(depth - 1, 0)
-        found = _ASSIGNMENT.match(re.sub(r"^(then|else|do)\s+", "", command))
+        command = re.sub(r"^(then|else|do)\s+", "", command)
+        found = _ASSIGNMENT.match(command)
         if found:
             name, operator, raw = found.groups()
             value = _shell_value(raw, values) if depth == 0 else None
@@ -108,6 +120,10 @@ def read_settings(text: str, values: dict[str, str | None]) -> None:
             values[name] = value
         elif _OPENS.match(command):
             depth += 1
+        rest = command[found.start(3) - 1 :] if found else command
+        unquoted = re.sub(_QUOTED, "''", rest, flags=re.DOTALL)
+        for other in (*_ELSEWHERE.findall(unquoted), *_DEFAULTS.findall(rest)):
+            values[other] = None
 
 
 def _collect(
@@ -183,10 +199,7 @@ def _generated_default(text: str) -> str:
 
 def _commands(text: str) -> list[str]:
     """The commands of a shell script, one by one, comments left out."""
-    pattern = (
-        r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\([^()]*(?:\([^()]*\)[^()]*)*\)"""
-        r"""|(?P<comment>(?<!\S)#[^\n]*)|(?P<end>[\n;])|."""
-    )
+    pattern = rf"{_QUOTED}|(?P<comment>(?<!\S)#[^\n]*)|(?P<end>[\n;])|."
     commands: list[str] = []
     current: list[str] = []
     for found in re.finditer(pattern, text, re.DOTALL):
@@ -202,8 +215,8 @@ def _commands(text: str) -> list[str]:
 def _shell_value(raw: str, values: dict[str, str | None]) -> str | None:
     result: list[str] = []
     pattern = (
-        r"'(?P<single>[^']*)'|\"(?P<double>(?:\\.|[^\"\\])*)\"|\\(?P<escaped>.)"
-        r"|(?P<plain>[^\s'\"\\`$&|<>()]+)|(?P<variable>\$\{?[A-Za-z_][A-Za-z0-9_]*\}?)"
+        rf"'(?P<single>[^']*)'|\"(?P<double>{_DOUBLE})\"|\\(?P<escaped>.)"
+        rf"|(?P<plain>[^\s'\"\\`$&|<>()]+)|{_VARIABLE}"
     )
     position = 0
     while position < len(raw) and not raw[position].isspace():
@@ -213,8 +226,8 @@ def _shell_value(raw: str, values: dict[str, str | None]) -> str | None:
         position = found.end()
         if found["double"] is not None:
             inside = _expand(found["double"], values)
-        elif found["variable"] is not None:
-            inside = values.get(found["variable"].strip("${}"), "")
+        elif found["name"] or found["bare"]:
+            inside = _variable(found, values)
         else:
             inside = next(
                 text for text in (found["single"], found["escaped"], found["plain"]) if text is not None
@@ -229,15 +242,29 @@ def _shell_value(raw: str, values: dict[str, str | None]) -> str | None:
 def _expand(text: str, values: dict[str, str | None]) -> str | None:
     """The inside of a double-quoted word; None when a command would have to be run."""
     result = []
-    for found in re.finditer(r"\\([\\$\"`])|(\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?)|([`$])|(.)", text, re.DOTALL):
-        escaped, _, name, special, plain = found.groups()
-        if name is not None:
-            value = values.get(name, "")
+    pattern = rf"\\(?P<escaped>[\\$\"`])|{_VARIABLE}|(?P<special>[`$])|(?P<plain>.)"
+    for found in re.finditer(pattern, text, re.DOTALL):
+        if found["special"]:
+            return None
+        if found["name"] or found["bare"]:
+            value = _variable(found, values)
             if value is None:
                 return None
             result.append(value)
-        elif special is not None:
-            return None
         else:
-            result.append(escaped if escaped is not None else plain)
+            result.append(found["escaped"] or found["plain"])
     return "".join(result)
+
+
+def _variable(found: re.Match[str], values: dict[str, str | None]) -> str | None:
+    """What a variable stands for, `${NAME:-WORD}` and `${NAME:+WORD}` too; None when it is not known."""
+    name = found["name"] or found["bare"]
+    value = values.get(name, "")
+    operator = found["operator"] or ""
+    if value is None or not operator:
+        return value
+    # Without the colon an empty value counts as one.
+    there = bool(value) if ":" in operator else name in values
+    if "+" in operator:
+        return _expand(found["word"], values) if there else ""
+    return value if there else _expand(found["word"], values)
