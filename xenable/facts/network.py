@@ -112,7 +112,8 @@ def parse_ipv4_routes(text: str) -> tuple[Route, ...]:
             prefix = IPv4Network((to, length), strict=False)
         except (ValueError, IndexError):
             continue
-        if flags & RTF_UP:
+        # Those that lead nowhere (blackhole, unreachable, prohibit) have no interface.
+        if flags & RTF_UP and name != "*":
             routes.append(_route(prefix, name, str(IPv4Address(via)) if via else ""))
     return tuple(routes)
 

@@ -25,6 +25,9 @@ def test_routes() -> None:
         + "eth0\t00000000\t010210AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
         + "eth0\t00D814AC\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
         + "down\t00D814AC\t00000000\t0000\t0\t0\t0\t00FFFFFF\t0\t0\t0\nnonsense\n"
+        # `unreachable default` and `blackhole 10.1.0.0/16`.
+        + "*\t00000000\t00000000\t0201\t0\t0\t0\t00000000\t0\t0\t0\n"
+        + "*\t0000010A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
     )
     assert [(r.destination, r.interface, r.gateway) for r in v4] == [
         ("default", "eth0", "172.16.2.1"),
