@@ -191,6 +191,8 @@ class Kernel:
     """Whether it is for Xen alone: no boot loader offers it natively."""
     watchdog: Answer = Answer.UNKNOWN
     """Whether the driver of Xen's watchdog is here for it, as a module or built in."""
+    forbidden: bool = False
+    """Whether rights are lacking to read it: its compression is unknown for that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,6 +364,8 @@ class Services:
     """What `systemctl is-system-running` says: running, starting, …; empty when it is not known."""
     jobs: tuple[str, ...] = ()
     """Units whose jobs keep systemd from having finished; empty where it has."""
+    ssh_hidden: tuple[str, ...] = ()
+    """address:port of sshd's where something listens of which rights are lacking to see the program."""
 
     @property
     def is_starting(self) -> bool:

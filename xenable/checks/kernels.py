@@ -192,7 +192,12 @@ def check_kernels(facts: Facts, config: Config) -> Iterator[Finding]:
                 yield NO_INITRD.found(f"{k.image} can be dom0, but there is no initrd for it.")
         return
     sure = [k for k in usable if readable(k, series) is Answer.YES]
-    if not sure:
+    if not sure and all(k.forbidden for k in usable):
+        yield COMPRESSION_UNKNOWN.found(
+            f"{words([k.image for k in usable])} may not be read without root rights.",
+            "Run the command as root.",
+        )
+    elif not sure:
         yield COMPRESSION_UNKNOWN.found(
             f"{words([k.image for k in usable])} {are(usable)} compressed in a way that was not recognised, "
             "or cut short."

@@ -73,6 +73,11 @@ def check_services(facts: Facts, config: Config) -> Iterator[Finding]:
     s = facts.services
     if not s.known:
         yield UNKNOWN.found("systemd could not be asked.")
+    elif not s.ssh_listen and s.ssh_hidden:
+        yield UNKNOWN.found(
+            f"Something listens on {words(s.ssh_hidden)}, but whether it is sshd may not be seen.",
+            "Run the command as root.",
+        )
     elif not s.ssh_listen:
         yield NO_SSH.found("No sshd listens.")
     elif all(_local(address) for address in s.ssh_listen):

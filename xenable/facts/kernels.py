@@ -72,6 +72,7 @@ def _kernel(host: Host, image: str, running: str) -> Kernel:
         flavour=flavour(version),
         xen_only=name.startswith(XEN_ONLY),
         watchdog=_watchdog(host, version),
+        forbidden=host.forbidden(image),
     )
 
 

@@ -33,6 +33,7 @@ def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
     failed: tuple[str, ...] | None = None
     listen: tuple[str, ...] = ()
     system = ""
+    hidden: tuple[str, ...] = ()
     if host.live:
         # Before the units that failed: no failure falls between.
         system = host.run(("systemctl", "is-system-running"), check=False, timeout=15).stdout.strip()
@@ -41,11 +42,13 @@ def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
         )
         failed = parse_units(result.stdout) if result.code == 0 else None
         sockets = host.run(("ss", "-H", "-l", "-t", "-n", "-p"), check=False, timeout=10).stdout
-        listen = parse_sockets(sockets, _socket_ports(host), sshd_ports(host))
+        ports = _socket_ports(host), sshd_ports(host)
+        listen, hidden = parse_sockets(sockets, *ports), parse_hidden(sockets, ports[0] | ports[1])
     return Services(
         known=failed is not None,
         failed=failed or (),
         ssh_listen=listen,
+        ssh_hidden=hidden,
         os_prober=_os_prober(host, known),
         watchdog_daemons=_watchdog_daemons(host),
         runtime_watchdog=runtime_watchdog(host),
@@ -101,6 +104,14 @@ def parse_sockets(
             found.append(words[3])
     own = [place for place in found if place.rpartition(":")[2] in sshd_ports | socket_ports]
     return tuple(dict.fromkeys(own or found))
+
+
+def parse_hidden(text: str, ports: frozenset[str]) -> tuple[str, ...]:
+    """address:port of listeners on these ports whose program `ss -Hltnp` does not tell: without root rights
+    it knows only those of one's own."""
+    rows = (row.split() for row in text.splitlines())
+    found = [words[3] for words in rows if len(words) == 5 and words[0] == "LISTEN"]
+    return tuple(dict.fromkeys(place for place in found if place.rpartition(":")[2] in ports))
 
 
 def _socket_ports(host: Host) -> frozenset[str]:

@@ -204,6 +204,14 @@ def test_watchdog_of_a_kernel(tmp_path: Path, files: dict[str, str], expected: A
     assert kernel.watchdog is expected
 
 
+def test_a_kernel_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ubuntu's are of mode 0600."""
+    host = make_tree(tmp_path, {"/boot/vmlinuz-6.1-own": ""})
+    assert not probe_kernels(host)[0].forbidden
+    monkeypatch.setattr(Host, "forbidden", lambda host, path: path == "/boot/vmlinuz-6.1-own")
+    assert probe_kernels(host)[0].forbidden
+
+
 @pytest.mark.parametrize(
     ("version", "name"),
     [

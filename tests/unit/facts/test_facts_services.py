@@ -10,6 +10,7 @@ import pytest
 
 from tests.tree import make_tree
 from xenable.facts.services import (
+    parse_hidden,
     parse_jobs,
     parse_sockets,
     parse_units,
@@ -70,6 +71,16 @@ def test_the_state_of_the_system(tmp_path: Path, state: str, jobs: tuple[str, ..
     assert host.asked.index("is-system-running") < host.asked.index("list-units")
     assert with_jobs(host, found).jobs == jobs
     assert ("list-jobs" in host.asked) is bool(jobs)
+
+
+def test_without_root_rights_the_program_of_a_listener_is_not_told() -> None:
+    text = (
+        "LISTEN 0 128 0.0.0.0:22 0.0.0.0:* \n"
+        'LISTEN 0 128 [::]:2222 [::]:* users:(("sshd",pid=5,fd=3))\n'
+        "LISTEN 0 511 [::1]:80 [::]:*\n"
+    )
+    assert parse_sockets(text, frozenset()) == ("[::]:2222",)
+    assert parse_hidden(text, frozenset(("22", "2222"))) == ("0.0.0.0:22",)
 
 
 def test_listeners_of_ssh_sessions_are_not_sshd() -> None:

@@ -47,6 +47,13 @@ CASES: tuple[Case, ...] = (
         "own kernel",
     ),
     (
+        "kernel/compression-unknown",
+        {"kernels": (replace(KERNEL, compression="", forbidden=True),)},
+        {},
+        "/boot/vmlinuz-6.12.107+deb13-amd64 may not be read without root rights.",
+        "as root",
+    ),
+    (
         "kernel/other-than-running",
         {"kernels": (CLOUD_KERNEL, replace(KERNEL, running=False))},
         {},

@@ -43,6 +43,13 @@ CASES: tuple[Case, ...] = (
         "systemctl",
     ),
     (
+        "services/unknown",
+        {"services": {"ssh_listen": (), "ssh_hidden": ("0.0.0.0:22", "[::]:22")}},
+        {},
+        "Something listens on 0.0.0.0:22 and [::]:22, but whether it is sshd may not be seen.",
+        "as root",
+    ),
+    (
         "services/failed",
         {"services": {"failed": ("smartd.service",)}},
         {},
