@@ -139,6 +139,8 @@ class MenuEntry:
     """The same path in titles, which GRUB_DEFAULT may name as well."""
     numbers: str = ""
     """The same path in numbers from 0: `1>0`."""
+    kernel: str = ""
+    """Version of the Linux that it loads; empty where it loads none, or only GRUB could tell which."""
 
 
 @dataclass(frozen=True, kw_only=True)

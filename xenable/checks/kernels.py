@@ -259,10 +259,11 @@ def check_native_kernel(facts: Facts, config: Config) -> Iterator[Finding]:
     default = facts.menu.grub_default or "0"
     if default == "saved":
         default = facts.menu.saved_entry or "0"
-    newest = newest_first(native)[0]
+    # GRUB's own order of kernels is another in each release: the menu that it made knows.
+    first = next((e.kernel for e in facts.menu.entries if e.numbers == "0"), "") or newest_first(native)[0]
     # Another default is the administrator's choice, and so is the machine's next kernel.
-    if default == "0" and newest != running:
-        yield NOT_BOOTED.found(f"Running is {running}, and the next start is of {newest}.")
+    if default == "0" and first != running:
+        yield NOT_BOOTED.found(f"Running is {running}, and the next start is of {first}.")
 
 
 def _all(facts: Facts) -> str:

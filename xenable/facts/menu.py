@@ -19,6 +19,7 @@ SETTINGS_FOLDER = "/etc/default/grub.d"
 GENERATORS = "/etc/grub.d"
 
 OPTIONS_WITH_VALUE = ("--class", "--users", "--hotkey", "--id", "--source")
+LINUX = ("linux", "linux16", "linuxefi")
 LOADERS = ("multiboot", "multiboot2", "xen_hypervisor", "chainloader")
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -154,6 +155,7 @@ def _collect(
                 loads_xen=_loads_xen(command.body),
                 titles=titles,
                 numbers=numbers,
+                kernel=_kernel(command.body),
             )
         )
 
@@ -184,6 +186,16 @@ def _loads_xen(block: Block) -> bool:
         if command.body is not None and _loads_xen(command.body):
             return True
     return False
+
+
+def _kernel(block: Block) -> str:
+    for command in block.commands:
+        if command.name in LINUX:
+            found = re.search(r"/vmlinu[xz]-([^/$]+)$", command.words[1] if command.words[1:] else "")
+            return found[1] if found else ""
+        if command.body is not None and (version := _kernel(command.body)):
+            return version
+    return ""
 
 
 def _generated_default(text: str) -> str:

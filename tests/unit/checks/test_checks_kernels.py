@@ -69,6 +69,19 @@ def test_the_first_entry_is_the_default_where_none_is_named(menu: dict[str, str]
     assert "kernel/not-booted" in ids_of(make_facts(kernels=(newer, KERNEL), menu=menu))
 
 
+@pytest.mark.parametrize(
+    ("loads", "asked"),
+    [("6.12.0-rc1-amd64", False), ("6.12.0-amd64", True), ("", False)],
+)
+def test_the_menu_says_which_kernel_comes_next(loads: str, asked: bool) -> None:
+    """For GRUB of Debian 12 a release candidate comes before the release, for sort -V after it."""
+    release = replace(KERNEL, version="6.12.0-amd64", running=False)
+    candidate = replace(KERNEL, version="6.12.0-rc1-amd64")
+    first, *more = make_facts().menu.entries
+    facts = make_facts(kernels=(release, candidate), menu={"entries": (replace(first, kernel=loads), *more)})
+    assert ("kernel/not-booted" in ids_of(facts)) is asked
+
+
 @pytest.mark.parametrize("default", ["0", "saved", "gnulinux-simple-6e0b"])
 def test_a_running_kernel_that_is_not_in_boot(default: str) -> None:
     """The provider's own, one of kexec, or one whose files are gone: no default is known to have run."""

@@ -47,12 +47,12 @@ Xen" { source /boot/xenable/a/boot.cfg }
 
 def test_entries_with_paths_and_loaders() -> None:
     entries = parse_grub_cfg(CFG)
-    assert [(e.path, e.numbers, e.loads_xen) for e in entries] == [
-        ("gnulinux-simple-U", "0", False),
-        ("adv>plain", "1>0", False),
-        ("adv>hyper>xen-4.17", "1>1>0", True),
-        ("uefi-firmware", "2", False),
-        ("日本語 Xen", "3", True),
+    assert [(e.path, e.numbers, e.loads_xen, e.kernel) for e in entries] == [
+        ("gnulinux-simple-U", "0", False, "6.1"),
+        ("adv>plain", "1>0", False, ""),
+        ("adv>hyper>xen-4.17", "1>1>0", True, ""),
+        ("uefi-firmware", "2", False, ""),
+        ("日本語 Xen", "3", True, ""),
     ]
     assert entries[2].titles == 'Advanced >> options>Xen hypervisor>Xen "4.17"'
     assert entries[2].title == 'Xen "4.17"'
