@@ -100,6 +100,8 @@ class Storage:
     boot: FileSystem | None
     """The file system that holds /boot; the same as root where /boot is no mount point."""
     esp: FileSystem | None
+    others: tuple[FileSystem, ...] = ()
+    """Those that packages, apt and Xenable write to, where these are not root: of /usr, of /var, …"""
 
 
 class LoaderKind(StrEnum):

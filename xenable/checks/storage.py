@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from xenable.boot.room import room_to_keep
 from xenable.checks.base import Rule, words
@@ -36,7 +36,7 @@ BOOT_SPACE = Rule(
 ROOT_SPACE = Rule(
     id="storage/root-space",
     severity=Severity.BLOCKER,
-    title="The root file system is too full",
+    title="A file system is too full",
     why="The packages would be unpacked only in part.",
     remedy="Make room: `apt-get clean` and `journalctl --vacuum-size=100M` are quick ways.",
 )
@@ -97,29 +97,45 @@ def check_space(facts: Facts, config: Config) -> Iterator[Finding]:
     root, boot = facts.storage.root, facts.storage.boot
     if root is None or boot is None or facts.conversion.state != "none":
         return
-    unknown = [fs.mount_point for fs in _parts(facts) if fs.free is None]
+    holders = (root, *facts.storage.others)
+    unknown = [fs.mount_point for fs in (*_parts(facts), *facts.storage.others) if fs.free is None]
     unsized = facts.packages.xen is not None and facts.packages.installed_kib is None
     if unknown or unsized:
         parts = [f"The free space of {words(unknown)} could not be read."] if unknown else []
         parts += ["apt does not say how large the packages are."] if unsized else []
         yield UNKNOWN.found(" ".join(parts))
     boot_needs, boot_terms = _boot_needs(facts, boot)
-    separate = boot.mount_point != root.mount_point
+    separate = _pool(boot) != _pool(root)
     if separate and boot.free is not None and boot.free < boot_needs:
         yield BOOT_SPACE.found(_shortage(boot, boot_needs, boot_terms))
-    root_terms = [
-        (_mib(facts.packages.download_bytes, 1 << 20), "for the download"),
-        (_mib(facts.packages.installed_kib, 1 << 10), "for the packages"),
-    ]
-    # The packages' size counts what they put into /boot, and the initrd of a new kernel comes on top.
-    root_terms += [] if separate else [(boot_needs, "for the boot files")]
-    root_terms.append((ROOT_MARGIN, "in reserve"))
-    root_needs = sum(n for n, _ in root_terms)
-    if root.free is not None and root.free < root_needs:
-        yield ROOT_SPACE.found(_shortage(root, root_needs, [f"{n} {what}" for n, what in root_terms if n]))
+    terms = (
+        ("/var/cache/apt/archives", _mib(facts.packages.download_bytes, 1 << 20), "for the download"),
+        # The size counts what they put into /boot, and the initrd of a new kernel comes on top.
+        ("/usr", _mib(facts.packages.installed_kib, 1 << 10), "for the packages"),
+        ("/boot", 0 if separate else boot_needs, "for the boot files"),
+        ("/var/lib/xenable", ROOT_MARGIN, "in reserve"),
+    )
+    charges = [(_holder(holders, path), n, what) for path, n, what in terms if n]
+    # Each once, where several are of one pool.
+    for pool, fs in {_pool(fs): fs for fs in reversed(holders)}.items():
+        mine = [(n, what) for holder, n, what in charges if _pool(holder) == pool]
+        needs = sum(n for n, _ in mine)
+        if fs.free is not None and fs.free < needs:
+            yield ROOT_SPACE.found(_shortage(fs, needs, [f"{n} {what}" for n, what in mine]))
     esp = facts.storage.esp
     if esp is not None and esp in _parts(facts) and esp.free == 0:
         yield ESP_SPACE.found(f"{esp.mount_point} has less than 1 MiB free; 1 MiB is needed.")
+
+
+def _holder(holders: Sequence[FileSystem], path: str) -> FileSystem:
+    """The one that holds a path: the longest mount point that it is below."""
+    below = [fs for fs in holders if f"{path}/".startswith(f"{fs.mount_point.rstrip('/')}/")]
+    return max(below, key=lambda fs: len(fs.mount_point))
+
+
+def _pool(fs: FileSystem) -> str:
+    """What the space is of: subvolumes of btrfs and datasets of ZFS share it."""
+    return fs.source.partition("/")[0] if fs.kind == "zfs" else fs.source
 
 
 def _parts(facts: Facts) -> tuple[FileSystem, ...]:

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from xenable.host import Host
+from xenable.host import STATE, Host
 from xenable.machine import FileSystem, Storage
 
 BLOCK = "/sys/class/block"
 BY_UUID = "/dev/disk/by-uuid"
 ESP_PLACES = ("/boot/efi", "/efi", "/boot")
+
+WRITTEN = ("/usr", "/var/cache/apt/archives", "/var/lib/dpkg", str(STATE))
+"""Where apt, dpkg and Xenable itself write to."""
 
 DM_KINDS = (
     ("LVM-", "lvm"),
@@ -47,10 +50,12 @@ class Mount:
 
 def probe_storage(host: Host) -> Storage:
     mounts = read_mounts(host)
+    written = {mount.mount_point: mount for path in WRITTEN if (mount := mount_at(mounts, path))}
     return Storage(
         root=file_system_at(host, mounts, "/"),
         boot=file_system_at(host, mounts, "/boot"),
         esp=_esp(host, mounts),
+        others=tuple(_describe(host, mount) for place, mount in written.items() if place != "/"),
     )
 
 

@@ -147,6 +147,19 @@ def test_the_longest_and_latest_mount_holds_a_path(tmp_path: Path) -> None:
     assert (boot.kind, boot.read_only) == ("ext4", True)
 
 
+def test_what_is_written_to_beside_root(tmp_path: Path) -> None:
+    text = ROOT + "".join(
+        f"{n} 22 254:{n} / {place} rw - ext4 /dev/vda{n} rw\n"
+        for n, place in ((31, "/var"), (32, "/var/log"), (33, "/home"), (34, "/var/lib/xenable"))
+    )
+    others = probe_storage(machine(tmp_path, text)).others
+    assert [(fs.mount_point, fs.source) for fs in others] == [
+        ("/var", "/dev/vda31"),
+        ("/var/lib/xenable", "/dev/vda34"),
+    ]
+    assert probe_storage(machine(tmp_path / "plain", ROOT)).others == ()
+
+
 def test_names_with_blanks() -> None:
     (mount,) = parse_mountinfo(r"22 1 8:1 / /mnt/a\040b\134c rw master:1 - ext4 /dev/sda1 rw")
     assert mount.mount_point == "/mnt/a b\\c"

@@ -8,6 +8,8 @@ from dataclasses import replace
 from tests.factory import BOOT, CLOUD_KERNEL, ESP, ROOT
 from tests.unit.checks.cases.common import WITH_KERNEL, Case
 
+VAR = replace(ROOT, mount_point="/var", source="/dev/vda5", free=90)
+
 CASES: tuple[Case, ...] = (
     (
         "storage/not-found",
@@ -58,6 +60,40 @@ CASES: tuple[Case, ...] = (
         {},
         "/ has 200 MiB free; 454 MiB are needed: 39 for the download + 157 for the packages",
         "apt-get clean",
+    ),
+    (
+        "storage/root-space",
+        {"storage": {"root": replace(ROOT, free=900), "others": (VAR,)}},
+        {},
+        "/var has 90 MiB free; 103 MiB are needed: 39 for the download + 64 in reserve.",
+        "apt-get clean",
+    ),
+    (
+        "storage/root-space",
+        {"storage": {"others": (replace(VAR, mount_point="/usr"),)}},
+        {},
+        "/usr has 90 MiB free; 157 MiB are needed: 157 for the packages.",
+        "apt-get clean",
+    ),
+    (
+        "storage/root-space",
+        {
+            "storage": {
+                "root": replace(ROOT, free=440, kind="btrfs"),
+                "boot": replace(ROOT, free=440, kind="btrfs"),
+                "others": (replace(VAR, source=ROOT.source, free=440, kind="btrfs"),),
+            }
+        },
+        {},
+        "/ has 440 MiB free; 454 MiB are needed: 39 for the download + 157 for the packages",
+        "apt-get clean",
+    ),
+    (
+        "storage/space-unknown",
+        {"storage": {"others": (replace(VAR, free=None),)}},
+        {},
+        "free space of /var could",
+        "df -h",
     ),
     (
         "storage/esp-space",
