@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xenable.machine import Packages
+from xenable.machine import Candidate, Packages
 from xenable.model import Obstacle, Preview
 from xenable.ui.layout import BLANK, Line, Span, diff, is_diff, line, paragraph, verbatim
 
@@ -36,22 +36,30 @@ def _labels(count: int) -> list[str]:
 
 def render_packages(packages: Packages, width: int) -> list[Line]:
     """What apt would bring and take, and how much of it."""
-    if not packages.new and not packages.removed:
+    if not packages.new and not packages.upgraded and not packages.removed:
         return []
-    heading = f"Packages to install: {len(packages.new)}"
     sizes = []
     if packages.download_bytes is not None:
         sizes.append(f"{size(packages.download_bytes)} to download")
     if packages.installed_kib is not None:
         sizes.append(f"{size(packages.installed_kib * 1024)} on disk")
-    lines: list[Line] = [line(Span(heading, "bold"), f" ({', '.join(sizes)})" if sizes else "")]
-    longest = max((len(p.name) for p in packages.new), default=0)
-    lines += [line(f"  {p.name:<{longest}}  {p.version}") for p in packages.new]
-    lines.append(BLANK)
+    lines: list[Line] = []
+    if packages.new:
+        lines += _versions("Packages to install", packages.new, sizes)
+    if packages.upgraded:
+        lines += _versions("Packages to upgrade", packages.upgraded, ["they stay after a revert"])
+    if sizes and not packages.new:
+        lines += [line(", ".join(sizes)), BLANK]
     if packages.removed:
         lines.append(line(Span(f"Packages to remove: {len(packages.removed)}", "bold red")))
         lines += [*paragraph(" ".join(packages.removed), width, first="  "), BLANK]
     return lines
+
+
+def _versions(title: str, packages: Sequence[Candidate], told: Sequence[str]) -> list[Line]:
+    longest = max(len(p.name) for p in packages)
+    heading = line(Span(f"{title}: {len(packages)}", "bold"), f" ({', '.join(told)})" if told else "")
+    return [heading, *(line(f"  {p.name:<{longest}}  {p.version}") for p in packages), BLANK]
 
 
 def render_obstacles(obstacles: Sequence[Obstacle], width: int) -> list[Line]:

@@ -68,11 +68,13 @@ PACKAGES = dataclasses.replace(
         Candidate(name="xen-utils-common", version="4.20.2+7-g1badcf5035-0+deb13u1"),
         Candidate(name="seabios", version="1.16.3-2"),
     ),
+    upgraded=(Candidate(name="libc6", version="2.41-12+deb13u1"),),
     removed=("lightdm",),
     download_bytes=12_345_678,
     installed_kib=51_200,
 )
 
+UPGRADED = tuple(Candidate(name=f"libpkg{n:02}", version="1.2-3+deb13u1") for n in range(20))
 STEPS = (
     Preview(
         title="write /etc/default/grub.d/00-xenable.cfg",
@@ -93,6 +95,9 @@ TEXTS: dict[str, Callable[[], list[Line]]] = {
     "findings-overridden": lambda: render_findings(FINDINGS[1:3], {"packages/held", "memory/in-use"}, WIDTH),
     "findings-none": lambda: render_findings((), (), WIDTH),
     "packages": lambda: render_packages(PACKAGES, WIDTH),
+    "packages-upgraded": lambda: render_packages(
+        dataclasses.replace(PACKAGES, new=(), removed=(), upgraded=UPGRADED), WIDTH
+    ),
     "plan": lambda: render_steps(STEPS, WIDTH),
     "plan-summary": lambda: render_titles([step.title for step in STEPS], WIDTH),
     "obstacles": lambda: render_obstacles(
