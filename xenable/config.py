@@ -8,6 +8,7 @@ that have one, wins.
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -317,6 +318,10 @@ LASTING = tuple(setting for setting in OPTIONS if setting.key not in TRIAL_SETTI
 """Those that a conversion keeps for as long as it lasts."""
 
 
+MOST_SHOWN = 80
+"""Letters of a line that a message repeats."""
+
+
 def load_config(host: Host, overrides: Mapping[str, str] | None = None) -> Config:
     """Defaults, then the file, then overrides (key to text, from the command line).
 
@@ -347,7 +352,12 @@ def _read_file(host: Host) -> dict[str, Any]:
         return {}
     values: dict[str, Any] = {}
     lines: dict[str, int] = {}
-    for number, raw in enumerate(host.read(PATH).split(b"\n"), 1):
+    try:
+        data = host.read(PATH)
+    except XenableError as e:
+        # With --root it is not this machine's.
+        raise XenableError(e.message.replace(str(PATH), str(host.path(PATH))), hint=e.hint) from e
+    for number, raw in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         where = f"cannot read {host.path(PATH)}: line {number}"
         try:
             line = raw.decode().partition("#")[0].strip()
@@ -357,7 +367,7 @@ def _read_file(host: Host) -> dict[str, Any]:
             continue
         key, equals, text = (part.strip() for part in line.partition("="))
         if not equals:
-            raise XenableError(f"{where}: {line!r} is not `key = value`", hint=_known())
+            raise XenableError(f"{where}: {_shown(line)} is not `key = value`", hint=_known())
         setting = _find(key, where)
         if key in lines:
             raise XenableError(
@@ -367,7 +377,7 @@ def _read_file(host: Host) -> dict[str, Any]:
         try:
             values[key] = setting.parse(text)
         except ValueError as e:
-            raise XenableError(f"{where}: {key} can't be {text!r}: {e}", hint=setting.help) from e
+            raise XenableError(f"{where}: {key} can't be {_shown(text)}: {e}", hint=setting.help) from e
     return values
 
 
@@ -377,9 +387,14 @@ def _find(key: str, where: str) -> Setting:
             return setting
     import difflib
 
-    near = difflib.get_close_matches(key, [s.key for s in SETTINGS], 1, 0.6)
+    near = difflib.get_close_matches(key[:MOST_SHOWN], [s.key for s in SETTINGS], 1, 0.6)
     hint = f"did you mean {near[0]!r}?" if near else _known()
-    raise XenableError(f"{where}: unknown setting {key!r}", hint=hint)
+    raise XenableError(f"{where}: unknown setting {_shown(key)}", hint=hint)
+
+
+def _shown(text: str) -> str:
+    """A text of the file in quotes, or its beginning: it may be anything."""
+    return repr(text) if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]!r}…"
 
 
 def _known() -> str:
