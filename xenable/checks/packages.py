@@ -132,9 +132,9 @@ def check_transaction(facts: Facts, config: Config) -> Iterator[Finding]:
     p = facts.packages
     if facts.conversion.state != "none" or p.usable is not Answer.YES:
         return
-    if p.xen is None:
+    if p.xen is None and not p.problem:
         yield NO_XEN.found("No repository of this machine has a Xen system package.")
-    elif not p.xen_series:
+    elif p.xen is not None and not p.xen_series:
         yield SERIES_UNKNOWN.found(f"{p.xen.name} {p.xen.version} does not say which hypervisor it brings.")
     if p.removed:
         yield REMOVALS.found(f"apt would remove {words(p.removed, 12)}.")

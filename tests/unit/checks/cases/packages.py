@@ -17,6 +17,13 @@ CASES: tuple[Case, ...] = (
     ),
     (
         "packages/apt-broken",
+        {"packages": {"problem": "dpkg was interrupted", "xen": None, "xen_series": ""}},
+        {},
+        "apt says: dpkg was",
+        "apt-get check",
+    ),
+    (
+        "packages/apt-broken",
         {"packages": {"usable": Answer.UNKNOWN}},
         {},
         "can't be read",
