@@ -10,7 +10,7 @@ from xenable.checks.base import Rule, are, words
 from xenable.checks.kernels import adds_kernel
 from xenable.config import Config
 from xenable.errors import XenableError
-from xenable.machine import Answer, Facts, FirmwareKind, LoaderKind, Menu, MenuEntry
+from xenable.machine import Answer, Facts, FileSystem, FirmwareKind, LoaderKind, Menu, MenuEntry
 from xenable.model import Finding, Severity
 
 NOT_GRUB = Rule(
@@ -135,14 +135,21 @@ def check_boot_loader(facts: Facts, config: Config) -> Iterator[Finding]:
         yield ONE_SHOT.found(
             f"GRUB can't write to /boot/grub: {b.environment_obstacle or 'the reason is unknown'}. "
             + (
-                f"The EFI system partition at {esp.mount_point} can't be used instead."
+                f"The EFI system partition at {esp.mount_point} can't be used instead{_why_not(esp)}."
                 if esp
                 else "There is no EFI system partition to use instead."
             ),
             "Put /boot on a plain partition with ext4, without LVM or RAID, and run `grub-install`."
-            if facts.firmware.kind is FirmwareKind.BIOS
+            if esp or facts.firmware.kind is FirmwareKind.BIOS
             else "",
         )
+
+
+def _why_not(esp: FileSystem) -> str:
+    layers = [layer for layer in esp.stack if layer not in ("part", "disk", "multipath")]
+    if layers:
+        return f": it is on {layers[0]}, where GRUB can only read"
+    return ": it is mounted read-only" if esp.read_only else ""
 
 
 def check_menu(facts: Facts, config: Config) -> Iterator[Finding]:

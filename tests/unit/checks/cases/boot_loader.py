@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.factory import CLOUD_KERNEL, ENTRIES, SUBMENU
+from tests.factory import CLOUD_KERNEL, ENTRIES, ESP, SUBMENU
 from tests.unit.checks.cases.common import ADDS_KERNEL, XEN_ENTRY, Case
 from xenable.machine import Answer, FirmwareKind, GrubSetting, LoaderKind
 
@@ -66,7 +66,17 @@ CASES: tuple[Case, ...] = (
         {"boot_loader": {"environment": ""}},
         {},
         "the reason is unknown. The EFI system partition at /boot/efi can't be used",
-        "ext4",
+        "Put /boot on a plain partition with ext4",
+    ),
+    (
+        "boot/no-one-shot",
+        {
+            "boot_loader": {"environment": "", "environment_obstacle": "it is on raid"},
+            "storage": {"esp": replace(ESP, stack=("raid", "part", "disk"))},
+        },
+        {},
+        "The EFI system partition at /boot/efi can't be used instead: it is on raid, where GRUB can only",
+        "Put /boot on a plain partition with ext4, without LVM or RAID",
     ),
     (
         "boot/no-one-shot",
