@@ -253,6 +253,9 @@ def test_bash_offers_values() -> None:
     assert complete("check", "--override", "=") == OVERRIDES
     assert complete("plan", "--auto-confirm", "") == ["yes", "no"]
     assert complete("plan", "--trial-seconds", "") == []
+    for path in (("kernel", "build"), ("kernel", "add-patch")):
+        for option in ("--linux", "--xen", "--sha256"):
+            assert complete(*path, option, "") == [], (path, option)
     assert str(TOP / "docs") in complete("check", "--root", str(TOP / "do"))
     assert str(MAN) in complete("report", "-o", str(MAN)[:-2])
 
