@@ -42,10 +42,10 @@ override_option = click.option(
 )
 
 
-def need_root(verb: str) -> None:
-    """Errors: XenableError without root rights."""
+def need_root(verb: str, command: str = "") -> None:
+    """command: the words after `xenable`, where they are others. Errors: XenableError without the rights."""
     if os.geteuid() != 0:
-        raise XenableError(f"cannot {verb}: root rights are needed", hint=f"sudo xenable {verb}")
+        raise XenableError(f"cannot {verb}: root rights are needed", hint=f"sudo xenable {command or verb}")
 
 
 def note_rights(host: Host) -> None:

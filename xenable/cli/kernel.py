@@ -68,7 +68,7 @@ def build(as_json: bool, flavour_name: str, jobs: str | None, **options: Any) ->
     from xenable.ui.document import print_document
     from xenable.ui.kernels import build_document
 
-    need_root("kernel build")
+    need_root("build a kernel", "kernel build …")
     choice = _choice(options)
     workers = word("--jobs", jobs, _jobs) if jobs is not None else os.cpu_count() or 1
     chosen = flavour(flavour_name)
@@ -126,7 +126,7 @@ def add_patch(as_json: bool, file: Path, **options: Any) -> None:
     from xenable.ui.document import print_document
     from xenable.ui.kernels import patches_document
 
-    need_root("kernel add-patch")
+    need_root("add a patch", "kernel add-patch …")
     host = Host()
     patch = read_patch(host, file)
     with working() as listener:
@@ -168,7 +168,7 @@ def remove_repository(as_json: bool) -> None:
     from xenable.model import SCHEMA
     from xenable.ui.document import print_document
 
-    need_root("kernel remove-repository")
+    need_root("remove the repository", "kernel remove-repository")
     there = remove(Host())
     if as_json:
         print_document({"schema": SCHEMA, "result": "removed" if there else "absent"}, sys.stdout)

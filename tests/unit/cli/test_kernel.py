@@ -130,9 +130,15 @@ def test_what_can_not_be_asked_for(
 
 def test_rights(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    for words in (["build"], ["add-patch", "x.patch"], ["remove-repository"]):
+    for words, verb in (
+        (["build"], "build a kernel"),
+        (["add-patch", "x.patch"], "add a patch"),
+        (["remove-repository"], "remove the repository"),
+    ):
         assert run(["kernel", *words]) == Exit.FAILED
-        assert "root rights are needed" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"cannot {verb}: root rights are needed" in said
+        assert f"hint: sudo xenable kernel {words[0]}" in said
 
 
 def test_ctrl_c_says_how_to_go_on(
