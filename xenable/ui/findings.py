@@ -25,11 +25,11 @@ def blocking(findings: Sequence[Finding], overrides: Collection[str]) -> tuple[F
     )
 
 
-def verdict(findings: Sequence[Finding], overrides: Collection[str]) -> Line:
+def verdict(findings: Sequence[Finding], overrides: Collection[str], width: int) -> list[Line]:
     if not blocking(findings, overrides):
-        return line(Span("This machine is ready to become a Xen dom0.", "bold green"))
+        return paragraph("This machine is ready to become a Xen dom0.", width, style="bold green")
     text = not_ready(findings, overrides)
-    return line(Span(f"{text[:1].upper()}{text[1:]}.", "bold red"))
+    return paragraph(f"{text[:1].upper()}{text[1:]}.", width, style="bold red")
 
 
 def not_ready(findings: Sequence[Finding], overrides: Collection[str]) -> str:
@@ -47,7 +47,7 @@ def not_ready(findings: Sequence[Finding], overrides: Collection[str]) -> str:
 
 
 def render_findings(findings: Sequence[Finding], overrides: Collection[str], width: int) -> list[Line]:
-    """The findings, and the verdict as the last line."""
+    """The findings, and the verdict at the end."""
     lines: list[Line] = []
     for severity, heading, style in GROUPS:
         group = [f for f in findings if f.severity is severity]
@@ -56,7 +56,7 @@ def render_findings(findings: Sequence[Finding], overrides: Collection[str], wid
         lines += [line(Span(heading, style)), BLANK]
         for finding in group:
             lines += [*_finding(finding, style, finding.id in overrides, width), BLANK]
-    return [*lines, verdict(findings, overrides)]
+    return [*lines, *verdict(findings, overrides, width)]
 
 
 def _finding(finding: Finding, style: str, overridden: bool, width: int) -> list[Line]:

@@ -18,7 +18,7 @@ from xenable.machine import Candidate
 from xenable.model import Finding, Obstacle, Preview, Severity, Status
 from xenable.ui.document import facts_document
 from xenable.ui.facts import render_facts
-from xenable.ui.findings import render_findings
+from xenable.ui.findings import render_findings, verdict
 from xenable.ui.layout import Line, plain
 from xenable.ui.plan import render_obstacles, render_packages, render_steps, render_titles
 from xenable.ui.status import render_status
@@ -136,6 +136,13 @@ def test_text_is_the_golden_one(name: str) -> None:
 def test_text_fits_in_80_columns(name: str) -> None:
     for row in plain(TEXTS[name]()).splitlines():
         assert len(row) <= WIDTH or " " not in row.strip(), row
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_the_verdict_is_wrapped(width: int) -> None:
+    rows = plain(verdict(FINDINGS, (), width)).splitlines()
+    assert max(map(len, rows)) <= width
+    assert " ".join(rows).startswith("This machine is not ready: ")
 
 
 def test_no_golden_text_is_left_over() -> None:
