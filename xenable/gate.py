@@ -150,8 +150,11 @@ def guard(host: Host, deadline: int) -> None:
 
 def give_up(host: Host, record: Trial) -> None:
     """Write the last word and reset; should the reboot hang, the dead-man ends it."""
-    verdict = record.verdict if record.verdict == "held" else "gave-up"
-    _keep(host, replace(record, verdict=verdict))
+    record = replace(record, verdict=record.verdict if record.verdict == "held" else "gave-up")
+    _keep(host, record)
+    # The reset is near. Should the dead-man be quicker than what is asked now, that word is on disk already.
+    if unfinished := health.unfinished(host, record.missing):
+        _keep(host, replace(record, missing=(*record.missing, unfinished)))
     keep_messages(host)
     _say("time is up: resetting to the native system")
     host.run(["systemctl", "reboot", "--force"], check=False, timeout=30)
@@ -161,7 +164,6 @@ def keep_messages(host: Host) -> None:
     """Put what Xen and dom0's kernel have said on disk, for a report. What fails is left out, and said."""
     found = [f"# boot {host.text('/proc/sys/kernel/random/boot_id').strip()}\n"]
     for cmd in (("xl", "dmesg"), ("dmesg",)):
-        # The reset is near. Should the dead-man be quicker, the gate's last word is on disk already.
         result = host.run(cmd, check=False, timeout=2)
         found.append(f"# {' '.join(cmd)}\n{result.stdout if result.code == 0 else result.stderr}")
     try:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
 from xenable.errors import XenableError
 from xenable.facts.network import probe_network
-from xenable.facts.services import probe_services
+from xenable.facts.services import jobs, probe_services
 from xenable.host import STATE, Host
 from xenable.machine import DEFAULT, DEFAULT6, Answer, Network, Services
 
 BEFORE = STATE / "before.json"
 HOOKS = Path("/etc/xenable/health.d")
+STARTING = "systemd: the system is"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,13 +215,21 @@ def ssh(_host: Host, before: Before, now: Now) -> str:
 def units(_host: Host, before: Before, now: Now) -> str:
     state = now.services.system
     if now.services.is_starting and not before.starting:
-        return f"systemd: the system is {state}"
+        return f"{STARTING} {state}"
     if state in ("maintenance", "stopping"):
         return f"systemd: the system is in {state}"
     if not now.services.known:
         return "systemd: it does not say which units failed"
     new = sorted(set(now.services.failed) - set(before.failed_units))
     return f"units that failed: {', '.join(new)}" if new else ""
+
+
+def unfinished(host: Host, missing: Sequence[str]) -> str:
+    """Which units keep systemd from finishing its start, where that is among what is missing; else empty."""
+    if not any(text.startswith(STARTING) for text in missing):
+        return ""
+    found = jobs(host, timeout=2)
+    return f"units that do not finish their start: {', '.join(found)}" if found else ""
 
 
 def hooks(host: Host, _before: Before, _now: Now) -> str:

@@ -90,7 +90,7 @@ FAULTS: dict[str, Fault] = {
         r"Kernel panic - not syncing",
     ),
     "root-not-found": Fault(lost_root, r"root file system.*00000000-1111"),
-    "early-hang": Fault(hang, r"hung early.*time limit"),
+    "early-hang": Fault(hang, r"systemd: the system is initializing.*do not finish their start: .*lab-hang"),
     # Without its driver, and not by masking a service: udev starts the interface too.
     "no-network": Fault(kernel_argument("module_blacklist=virtio_net"), r"the network"),
     "sshd-masked": Fault(kernel_argument("systemd.mask=ssh.service"), r"sshd"),

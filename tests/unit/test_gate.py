@@ -109,7 +109,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
                 else Result(1, "", "not allowed\n")
             )
         ran.append(words)
-        return Result(0, "", "")
+        jobs = "7 slow.service start running\n" if words[1] == "list-jobs" else ""
+        return Result(0, jobs, "")
 
     monkeypatch.setattr(Dom0, "run", run)
     return ran
@@ -136,6 +137,17 @@ def test_a_dom0_that_stays_ill_is_reset_with_its_reason(
     assert env and (env.trying, env.default) == ("a", "")
     record = read_trial(host)
     assert record and (record.verdict, record.missing) == ("gave-up", ("sshd: nothing listens",))
+
+
+def test_what_keeps_systemd_from_finishing_is_named_in_the_last_word(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = commands(monkeypatch)
+    looks(monkeypatch, ("systemd: the system is initializing",))
+    gate.run_gate(host)
+    assert [words[1] for words in ran] == ["list-jobs", "reboot"], "once, and before the reset"
+    record = read_trial(host)
+    assert record and record.missing[-1] == "units that do not finish their start: slow.service"
 
 
 def test_the_messages_of_a_trial_outlive_its_reset(

@@ -57,11 +57,16 @@ def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
 
 
 def with_jobs(host: Host, services: Services) -> Services:
-    """The same, with what systemd still waits for; the gate, which looks often, has no use for it."""
+    """The same, with what systemd still waits for; the gate, which looks often, asks once, at its end."""
     if not services.is_starting:
         return services
+    return replace(services, jobs=jobs(host, timeout=10))
+
+
+def jobs(host: Host, *, timeout: float) -> tuple[str, ...]:
+    """Units whose jobs keep systemd from finishing its start, or what else it is at."""
     cmd = ("systemctl", "list-jobs", "--no-legend", "--no-pager", "--plain")
-    return replace(services, jobs=parse_jobs(host.run(cmd, check=False, timeout=10).stdout))
+    return parse_jobs(host.run(cmd, check=False, timeout=timeout).stdout)
 
 
 def parse_jobs(text: str) -> tuple[str, ...]:
