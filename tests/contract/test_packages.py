@@ -511,3 +511,21 @@ def test_a_folder_has_no_packages_to_look_at(tmp_path: Path) -> None:
     error = refused(lambda: STEP.save(Host(tmp_path)))
     assert "is a folder" in error.message
     assert STEP.preview(Host(tmp_path)).detail == "tool\nhelper\n"
+
+
+def test_apt_s_view_is_kept_as_long_as_nothing_changes() -> None:
+    def work() -> None:
+        build("tool")
+        publish()
+        with transaction.open_cache(HOST) as first:
+            first["tool"].mark_install()
+        with transaction.open_cache(HOST) as again:
+            assert again is first and again.get_changes() == []
+        command("apt-get -qq -y install tool >/dev/null 2>&1")
+        with transaction.open_cache(HOST) as after:
+            assert after["tool"].is_installed and not after["tool"].is_auto_installed
+        command("apt-mark auto tool >/dev/null")
+        with transaction.open_cache(HOST) as marked:
+            assert marked["tool"].is_auto_installed
+
+    inside(work)

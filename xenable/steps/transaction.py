@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import struct
 import time
@@ -32,6 +33,17 @@ LOCKS = (
     Path("/var/lib/dpkg/lock"),
     Path("/var/cache/apt/archives/lock"),
 )
+READ_BY_APT = (
+    Path("/var/lib/dpkg/status"),
+    Path("/var/lib/apt/extended_states"),
+    Path("/var/lib/apt/lists"),
+    Path("/etc/apt/sources.list"),
+    Path("/etc/apt/sources.list.d"),
+)
+"""What a cache of apt's is made of."""
+
+Stamp = tuple[int, int, int] | None
+
 HELD_MENU = "hold/menu/update-grub"
 """Stands in for update-grub while packages come and go."""
 
@@ -55,8 +67,10 @@ MEBIBYTE = 1 << 20
 BROKEN_HINT = "run `sudo dpkg --configure -a` and read what it says, then run the command again"
 
 
-def open_cache(host: Host) -> apt.cache.Cache:
-    """Apt's view of this machine as it is now. Errors: XenableError when it can't be read."""
+@contextlib.contextmanager
+def open_cache(host: Host) -> Iterator[apt.cache.Cache]:
+    """Apt's view of this machine as it is now, with nothing marked. Errors: XenableError when it can't be
+    read."""
     if not host.live:
         raise XenableError(f"cannot look at packages: {host.root} is a folder, not a running machine")
     # Without a pty dpkg writes to the descriptors that it inherits: to our log.
@@ -67,12 +81,27 @@ def open_cache(host: Host) -> apt.cache.Cache:
     # facts, and with apt's own default a marked package would bring all that it recommends.
     apt_pkg.config.set("APT::Install-Recommends", "false")
     try:
-        return apt.Cache(memonly=True)
+        cache = _cache_of(tuple(_stamp(host, path) for path in READ_BY_APT))
+        if cache.get_changes():
+            cache.clear()
     except (SystemError, OSError) as e:
         raise XenableError(
             f"cannot read the package database: {_first_line(e)}",
             hint="run `sudo apt update` and read what it says",
         ) from e
+    yield cache
+
+
+@functools.lru_cache(maxsize=1)
+def _cache_of(_stamps: tuple[Stamp, ...]) -> apt.cache.Cache:
+    """The same as long as what it is made of is the same: to open one takes longer than all else that a
+    step does with it."""
+    return apt.Cache(memonly=True)
+
+
+def _stamp(host: Host, path: Path) -> Stamp:
+    info = host.stat(path)
+    return None if info is None else (info.st_ino, info.st_mtime_ns, info.st_size)
 
 
 def _add_dpkg_option(option: str) -> None:
