@@ -192,6 +192,9 @@ def archives(cache: apt.cache.Cache) -> tuple[Path, ...]:
         if not package.marked_install or version is None:
             continue
         uri = urlsplit(version.uri or "")
+        if uri.scheme == "cdrom":
+            # Where that is mounted is known only while apt reads it.
+            continue
         # apt-pkg/acquire-item.cc: what is on this machine already is taken from where it is.
         name = f"{package.shortname}_{version.version.replace(':', '%3a')}_{version.architecture}.deb"
         found.append(Path(unquote(uri.path)) if uri.scheme == "file" else folder / name)
