@@ -112,6 +112,28 @@ def test_what_is_mounted_in_the_place_of_a_folder() -> None:
     inside(work)
 
 
+def test_in_a_folder_that_was_there_only_what_xen_has_written_since_goes() -> None:
+    def work() -> None:
+        old = "/var/lib/xen/userdata-d.1.5a-b.libxl-json"
+        kept = (old, "/var/lib/xen/images/db.img", "/var/log/xen/xl.log")
+        Path("/var/lib/xen/empty").mkdir(parents=True)
+        for path in kept:
+            put(path)
+        saved = STEP.save(HOST)
+        put("/var/lib/xen/userdata-d.0.00-00.libxl-json")
+        put("/var/log/xen/console/guest-web1.log")
+        put("/var/lib/xen/images/other.img")
+        Path("/var/lib/xen/theirs").mkdir()
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, lambda *_: None)
+        assert all(HOST.exists(path) for path in (*kept, "/var/lib/xen/images/other.img"))
+        assert not HOST.exists("/var/lib/xen/userdata-d.0.00-00.libxl-json")
+        assert HOST.names("/var/log/xen") == ("xl.log",)
+        assert HOST.is_dir("/var/lib/xen/empty") and HOST.is_dir("/var/lib/xen/theirs")
+
+    inside(work)
+
+
 def test_an_empty_folder_that_was_there_comes_back() -> None:
     def work() -> None:
         Path("/var/lib/xen").mkdir()

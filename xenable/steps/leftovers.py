@@ -44,6 +44,7 @@ class Leftovers(Step):
         return {
             "absent": [folder for folder in self.folders if not host.exists(folder)],
             "there": snapshot.take_folders(host, self.folders),
+            "before": [str(path) for path in self._own(host)],
         }
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
@@ -65,7 +66,18 @@ class Leftovers(Step):
         for folder in map(Path, saved["absent"]):
             for path in (*_below(host, folder, mounts), folder):
                 host.remove(path)
+        # In a folder that was there, others may have theirs, and Xen's programs theirs of an earlier time.
+        for path in tuple(self._own(host)) if "before" in saved else ():
+            if str(path) not in saved["before"] and not (_is_folder(host, path) and host.names(path)):
+                host.remove(path)
         snapshot.restore_folders(host, saved.get("there", {}))
+
+    def _own(self, host: Host) -> Iterator[Path]:
+        """What is in these folders that Xen's programs may have made: files, and folders of these."""
+        mounts, homes = _mounts(host), {Path(pattern).parent for pattern in self.own}
+        for path in (path for folder in self.folders for path in _below(host, Path(folder), mounts)):
+            if str(path) not in mounts and (path in homes or _matches(path, self.own)):
+                yield path
 
 
 def _mounts(host: Host) -> frozenset[str]:
