@@ -8,6 +8,7 @@ from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenabl
 from lab.guestside import SSH, create, in_guest, make_key, wait_guest
 from lab.machines import Lab, machine
 from lab.recipe import Kernel
+from lab.scenarios.upgrade import ARMED
 from lab.story import must, say, step
 from lab.tree import diff_trees
 from lab.vm import VM
@@ -31,6 +32,19 @@ docs/how-to/kernel-for-a-guest.md has it."""
 
 OFFERED = "built here, could be it too"
 """Said of a kernel that apt knows, and of none that could only be built."""
+
+LATER = """set -e
+tree=/var/tmp/later
+rm -rf $tree
+for name in RELEASE lean; do
+    dpkg-deb --raw-extract REPOSITORY/xen-image-${name}_*.deb $tree/$name
+    sed -i 's/^Version: .*/&+lab1/; s/(= \\([^)]*\\))/(= \\1+lab1)/' $tree/$name/DEBIAN/control
+done
+head -c 512 /dev/zero >>$tree/RELEASE/boot/linux-RELEASE
+for name in RELEASE lean; do dpkg-deb --root-owner-group -Znone --build $tree/$name $tree/$name.deb; done
+DEBIAN_FRONTEND=noninteractive apt-get install -y -q $tree/RELEASE.deb $tree/lean.deb 2>&1
+"""
+"""The same kernel as a later version of its packages, with other bytes under the same name."""
 
 GONE = "the next reset boots the native system"
 PURGE = "DEBIAN_FRONTEND=noninteractive apt-get purge -y -q"
@@ -76,6 +90,16 @@ def run(lab: Lab) -> None:
             vm.ssh("update-initramfs -u", timeout=1800)
             new = vm.ssh(initrds).stdout.split()
             must(all(int(a) > int(b) for a, b in zip(new, old, strict=True)), f"{old} became {new}")
+        with step("apt brings a later version of it, whose trial passes too"):
+            script = LATER.replace("RELEASE", release).replace("REPOSITORY", xenkernel.REPOSITORY)
+            said = " ".join(vm.ssh(script, timeout=1800).stdout.split())
+            must(ARMED in said, f"apt shows that: {said[-1000:]}")
+            reboot(vm)
+            wait_state(vm, "confirmed")
+            is_dom0(vm)
+            versions = status(vm)["versions"]
+            must("kernel in slot b" in versions and kernel(vm) == release, f"it runs: {versions}")
+            vm.ssh(f"cmp /boot/linux-{release} /boot/xenable/b/vmlinuz")
         with step("a guest gets the same kernel by apt, and boots it"):
             make_key(vm)
             baseimage.give(vm)
