@@ -187,8 +187,12 @@ def revert(host: Host, listener: Listener = engine.quiet) -> tuple[str, ...]:
 
 
 def _undo_all(host: Host, listener: Listener) -> tuple[str, ...]:
-    journal.repair_tail(host)
-    engine.revert(host, journal.read_journal(host), listener)
+    try:
+        journal.repair_tail(host)
+        records = journal.read_journal(host)
+    except Exception as e:
+        raise engine.not_put_back("cannot begin the revert: ", e) from e
+    engine.revert(host, records, listener)
     try:
         left = engine.remains(host, journal.read_journal(host))
         host.settle()

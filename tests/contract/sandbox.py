@@ -124,6 +124,7 @@ def build(
     files: dict[str, str] | None = None,
     scripts: dict[str, str] | None = None,
     conffiles: tuple[str, ...] = (),
+    sums: bool = True,
     **fields: str,
 ) -> None:
     """Put a package into the archive of the sandbox: files, maintainer scripts, control fields."""
@@ -149,12 +150,13 @@ def build(
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
     # As dh_md5sums(1) makes it.
-    sums = (
+    md5s = (
         f"{hashlib.md5(content.encode()).hexdigest()}  {path.lstrip('/')}\n"
         for path, content in (files or {}).items()
         if path not in conffiles
     )
-    (control / "md5sums").write_text("".join(sums))
+    if sums:
+        (control / "md5sums").write_text("".join(md5s))
     Path("/archive").mkdir(exist_ok=True)
     command(f"dpkg-deb --root-owner-group -Znone --build {tree} /archive")
 

@@ -283,7 +283,7 @@ def test_a_boot_folder_that_is_not_mounted_stops_a_revert() -> None:
         boot_menu()
         step = Menu()
         saved = step.save(HOST)
-        assert "/boot" in saved["mounted"] and step.obstacles(HOST, saved) == ()
+        assert saved["boot_mounted"] and step.obstacles(HOST, saved) == ()
         command("umount /boot")
         (obstacle,) = step.obstacles(HOST, saved)
         assert obstacle.final and obstacle.what == "/boot is not mounted: mount it"

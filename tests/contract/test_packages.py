@@ -529,3 +529,16 @@ def test_apt_s_view_is_kept_as_long_as_nothing_changes() -> None:
             assert marked["tool"].is_auto_installed
 
     inside(work)
+
+
+@pytest.mark.parametrize("state", ["unpacked", "half-configured"])
+def test_an_interrupted_dpkg_is_seen_of_every_architecture(state: str) -> None:
+    def work() -> None:
+        stanza = "Package: lib\nStatus: install ok {}\nArchitecture: {}\nDescription: it was\n unpacked\n\n"
+        both = stanza.format("installed", "amd64") + stanza.format("installed", "i386")
+        Path("/var/lib/dpkg/status").write_text(both)
+        assert not transaction.half_done(HOST), "a word of a description is no state"
+        Path("/var/lib/dpkg/status").write_text(both + stanza.format(state, "i386"))
+        assert transaction.half_done(HOST)
+
+    inside(work)

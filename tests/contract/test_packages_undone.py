@@ -177,6 +177,73 @@ def test_the_last_kernel_does_not_go() -> None:
         apt("purge old")
         (obstacle,) = STEP.obstacles(HOST, saved)
         assert obstacle.final and "/boot/vmlinuz-2 would go" in obstacle.what
+        # Nor where a newer one came by the same way, and that is all there is.
+        build("tool", "2.0", Depends="linux-image-3")
+        files = {"/boot/vmlinuz-3": "3", "/etc/3.conf": "a=1"}
+        build("linux-image-3", files=files, conffiles=("/etc/3.conf",))
+        publish()
+        apt("dist-upgrade")
+        Path("/etc/3.conf").write_text("a=2")
+        first, second = STEP.obstacles(HOST, saved)
+        assert first.final and "/boot/vmlinuz-2, /boot/vmlinuz-3 would go" in first.what
+        assert second.what.startswith("/etc/3.conf, configuration of linux-image-3")
+
+    inside(work)
+
+
+def test_the_native_systems_own_kernels_stay() -> None:
+    """They came since, automatically, and nobody needs the older one any more."""
+
+    def work() -> None:
+        for version in ("1", "2", "3"):
+            build("linux-image-cloud", version, Depends=f"linux-image-{version}.0-cloud")
+            build(f"linux-image-{version}.0-cloud", files={f"/boot/vmlinuz-{version}.0-cloud": "1"})
+        build("tool", Depends="linux-image-1.0-generic")
+        build("linux-image-1.0-generic", files={"/boot/vmlinuz-1.0-generic": "1"})
+        build("helper")
+        publish()
+        apt("install linux-image-cloud=1")
+        saved = install()
+        for version in ("2", "3"):
+            apt(f"install linux-image-cloud={version}")
+        command("apt-mark auto linux-image-cloud >/dev/null")
+        STEP.undo(HOST, saved, tell)
+        kept = {f"linux-image-{version}.0-cloud installed" for version in ("1", "2", "3")}
+        assert packages() == {"linux-image-cloud installed", *kept}
+
+    inside(work)
+
+
+def test_a_link_of_nobody_s_in_the_place_of_configuration_comes_back() -> None:
+    """dpkg purges through it, and has noted no hash for it."""
+
+    def work() -> None:
+        build("tool", files={"/etc/xt/xl.conf": "a=1\n"}, conffiles=("/etc/xt/xl.conf",))
+        build("helper")
+        publish()
+        Path("/etc/xt").mkdir()
+        Path("/srv/own.conf").write_text("mine\n")
+        Path("/etc/xt/xl.conf").symlink_to("/srv/own.conf")
+        saved = install()
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, tell)
+        assert HOST.link_target("/etc/xt/xl.conf") == "/srv/own.conf"
+        assert Path("/srv/own.conf").read_text() == "mine\n"
+
+    inside(work)
+
+
+def test_what_a_package_without_sums_brings_is_known_too() -> None:
+    def work() -> None:
+        build("tool", files={"/srv/xt/data": "1"}, sums=False)
+        build("helper")
+        publish()
+        Path("/srv/xt").mkdir()
+        Path("/srv/xt/data").symlink_to("elsewhere")
+        saved = install()
+        assert not HOST.link_target("/srv/xt/data")
+        STEP.undo(HOST, saved, tell)
+        assert HOST.link_target("/srv/xt/data") == "elsewhere"
 
     inside(work)
 
@@ -185,17 +252,20 @@ def test_a_kill_before_apt_noted_what_came_along() -> None:
     """Else all that came along would count as installed by hand, and stay for ever."""
 
     def work() -> None:
-        build("tool", Depends="lib")
+        build("tool", Depends="lib, lib2")
         build("lib")
+        build("lib2")
         build("helper")
         publish()
         before = packages()
         saved: Saved = json.loads(json.dumps(dict(STEP.save(HOST))))
-        command("dpkg -i /archive/tool_1.0_all.deb /archive/lib_1.0_all.deb /archive/helper_1.0_all.deb")
+        command("dpkg -i /archive/*.deb")
         STEP.undo(HOST, saved, tell)
         assert packages() == before
-        command("dpkg -i /archive/tool_1.0_all.deb /archive/lib_1.0_all.deb /archive/helper_1.0_all.deb")
+        command("dpkg -i /archive/lib_1.0_all.deb")
         STEP.do(HOST, saved, tell)
-        assert command("apt-mark showauto").split() == ["lib"]
+        assert command("apt-mark showauto").split() == ["lib", "lib2"]
+        STEP.undo(HOST, saved, tell)
+        assert packages() == before
 
     inside(work)

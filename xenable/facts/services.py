@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from xenable.facts.dpkg import Known, installed
 from xenable.facts.menu import grub_settings
@@ -43,7 +44,8 @@ def probe_services(host: Host, known: Mapping[str, Known]) -> Services:
         failed = parse_units(result.stdout) if result.code == 0 else None
         sockets = host.run(("ss", "-H", "-l", "-t", "-n", "-p"), check=False, timeout=10).stdout
         ports = _socket_ports(host), sshd_ports(host)
-        listen, hidden = parse_sockets(sockets, *ports), parse_hidden(sockets, ports[0] | ports[1])
+        listen = parse_sockets(sockets, *ports, partial(_is_session, host))
+        hidden = parse_hidden(sockets, ports[0] | ports[1])
     return Services(
         known=failed is not None,
         failed=failed or (),
@@ -88,27 +90,35 @@ def parse_units(text: str) -> tuple[str, ...] | None:
 
 
 def parse_sockets(
-    text: str, socket_ports: frozenset[str], sshd_ports: frozenset[str] = frozenset(("22",))
+    text: str,
+    socket_ports: frozenset[str],
+    sshd_ports: frozenset[str] = frozenset(("22",)),
+    is_session: Callable[[str], bool] = lambda pid: False,
 ) -> tuple[str, ...]:
     """address:port of listening ssh daemons in the output of `ss -Hltnp`.
 
-    systemd itself counts for the ports of ssh.socket. A port that is not sshd's own belongs to somebody's
-    session (X11, `ssh -R`) and ends with it: it counts only where nothing listens on one of sshd's own, and
-    not on the loopback interface.
+    systemd itself counts for the ports of ssh.socket. What a process of somebody's session listens on (X11,
+    `ssh -R`) ends with it; on the loopback interface nothing else has a port that is not sshd's own.
+    is_session: whether the process of that number is one.
     """
     found = []
     for row in text.splitlines():
         words = row.split()
         if len(words) < 6 or words[0] != "LISTEN":
             continue
-        programs = set(re.findall(r'\("([^"]+)",pid=', words[5]))
+        programs = {n for n, pid in re.findall(r'\("([^"]+)",pid=(\d+)', words[5]) if not is_session(pid)}
         port = words[3].rpartition(":")[2]
         if words[3].startswith(LOOPBACK) and port not in sshd_ports | socket_ports:
             continue
         if programs & {"sshd", "dropbear"} or ("systemd" in programs and port in socket_ports):
             found.append(words[3])
-    own = [place for place in found if place.rpartition(":")[2] in sshd_ports | socket_ports]
-    return tuple(dict.fromkeys(own or found))
+    return tuple(dict.fromkeys(found))
+
+
+def _is_session(host: Host, pid: str) -> bool:
+    """Whether a process of sshd's is one for a session: it is a child of another."""
+    parent = re.search(r"(?m)^PPid:\s*(\d+)$", host.text(f"/proc/{pid}/status"))
+    return parent is not None and host.text(f"/proc/{parent[1]}/comm").strip().startswith("sshd")
 
 
 def parse_hidden(text: str, ports: frozenset[str]) -> tuple[str, ...]:

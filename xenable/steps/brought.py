@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from xenable.errors import XenableError
 from xenable.facts.dpkg import INFO
 from xenable.host import Host
+from xenable.steps.lists import members
 
 if TYPE_CHECKING:
     from apt_inst import TarFile
@@ -25,7 +26,8 @@ _MERGED = re.compile(r"/usr(?=/(?:bin|sbin|lib|lib32|lib64|libx32)(?:/|$))")
 
 def brought(archives: Iterable[Path]) -> frozenset[str]:
     """Paths of the files in packages, as their control files name them: md5sums, conffiles, and for what ucf
-    looks after the script. That is a small part of an archive, and a list of all members means unpacking it.
+    looks after the script. That is a small part of an archive, and a list of all members, which has links
+    too, means unpacking it: that is done where a package has no md5sums.
 
     Errors: XenableError for an archive that is gone or damaged.
     """
@@ -34,7 +36,8 @@ def brought(archives: Iterable[Path]) -> frozenset[str]:
     found: set[str] = set()
     for archive in archives:
         try:
-            control = apt_inst.DebFile(str(archive)).control
+            package = apt_inst.DebFile(str(archive))
+            control = package.control
             sums, conffiles, script = (
                 _member(control, name) for name in ("md5sums", "conffiles", "postinst")
             )
@@ -43,6 +46,8 @@ def brought(archives: Iterable[Path]) -> frozenset[str]:
                 f"cannot look into {archive}: it is damaged or gone",
                 hint="run `sudo apt clean`, then run the command again",
             ) from e
+        if not sums:
+            found |= set(members(package))
         found |= {f"/{name}" for name in re.findall(r"(?m)^[0-9a-f]{32}  (?:\./)?(.+)$", sums)}
         found |= {line.split()[-1] for line in conffiles.splitlines() if line.strip()}
         # dh_ucf(1) writes such a line for each file.
@@ -72,11 +77,11 @@ def unowned_folders(host: Host, files: Collection[str]) -> tuple[str, ...]:
 
 
 def _nobodys(host: Host, paths: set[str]) -> set[str]:
-    left = set(paths)
+    left = paths - {"/"}
     lists = (name for name in host.names(INFO) if name.endswith(".list"))
     for name in lists:
         if not left:
             break
         lines = set(host.text(INFO / name).splitlines())
         left = {path for path in left if path not in lines and _MERGED.sub("", path) not in lines}
-    return left - {"/"}
+    return left

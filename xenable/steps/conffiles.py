@@ -30,6 +30,7 @@ class Conffile:
     path: str
     package: str
     md5: str
+    """Empty where dpkg has not noted it, as for a place where a link was."""
     archive: str
     """Name of its package's archive in apt's cache; empty for a file that ucf looks after."""
 
@@ -56,6 +57,8 @@ def edited(host: Host, packages: Collection[str], known: Collection[str]) -> tup
     """
     found = []
     for file in conffiles(host, packages):
+        if file.path in known:
+            continue
         if target := host.link_target(file.path):
             what = f"{file.path}, configuration of {file.package}, was replaced by a link to {target} since"
             found.append(Obstacle(what=what))
@@ -64,7 +67,7 @@ def edited(host: Host, packages: Collection[str], known: Collection[str]) -> tup
             now = host.read(file.path)
         except XenableError:
             continue
-        if file.path in known or _md5(now) == file.md5 or MARK.encode() in now:
+        if not file.md5 or _md5(now) == file.md5 or MARK.encode() in now:
             continue
         before = _pristine(host, file)
         found.append(
@@ -96,10 +99,11 @@ def _of_dpkg(host: Host, packages: Collection[str]) -> Iterator[Conffile]:
         for line in after.splitlines():
             if not line.startswith(" "):
                 break
-            # No hash stands there while dpkg is between unpacking and configuring.
-            known = re.match(r" (/.*) ([0-9a-f]{32})(?: obsolete| remove-on-upgrade)*$", line)
+            known = re.match(
+                r" (/.*) (?:([0-9a-f]{32})|newconffile)(?: obsolete| remove-on-upgrade)*$", line
+            )
             if known:
-                path, md5 = known.groups()
+                path, md5 = known[1], known[2] or ""
                 archive = f"{name}_{version}_{architecture}.deb"
                 yield Conffile(path=path, package=name, md5=md5, archive=archive)
 

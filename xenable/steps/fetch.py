@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from xenable.host import Host
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps.base import Saved, Step
-from xenable.steps.conffiles import ARCHIVES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +28,17 @@ class FetchPackages(Step):
         return f"download {', '.join(self.names)}"
 
     def preview(self, host: Host) -> Preview:
-        return Preview(title=self.title(), detail=f"into {ARCHIVES}, until a revert\n")
+        return Preview(title=self.title(), detail="into apt's cache, until a revert\n")
 
     def is_done(self, host: Host) -> bool:
         from xenable.steps import marks, transaction
+        from xenable.steps.packages import InstallPackages
 
-        if not host.live:
-            return False
+        if InstallPackages(names=self.names, recommended=self.recommended).is_done(host) or not host.live:
+            return host.live
         with transaction.open_cache(host) as cache:
             marks.mark_wanted(cache, (*self.names, *self.recommended), self._what)
-            return all(path.is_file() for path in transaction.archives(cache))
+            return not cache.required_download
 
     def save(self, host: Host) -> Saved:
         from xenable.steps import marks, transaction
@@ -50,6 +51,7 @@ class FetchPackages(Step):
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         from xenable.steps import marks, transaction
 
+        transaction.finish_interrupted(host, progress)
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
             marks.mark_wanted(cache, (*self.names, *self.recommended), self._what)
             if cache.get_changes():
@@ -61,9 +63,11 @@ class FetchPackages(Step):
         return ()
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
+        from xenable.steps.transaction import archives_folder
+
         for name in _archives(host):
-            if name not in saved["archives"] and name.partition("_")[0] in saved["packages"]:
-                host.remove(ARCHIVES / name)
+            if name not in saved["archives"] and Path(name).name.partition("_")[0] in saved["packages"]:
+                host.remove(archives_folder() / name)
 
     @property
     def _what(self) -> str:
@@ -71,4 +75,9 @@ class FetchPackages(Step):
 
 
 def _archives(host: Host) -> list[str]:
-    return [name for name in host.names(ARCHIVES) if name.endswith(".deb")]
+    """Names of archives in apt's cache; those that are there in part have the name of a folder before."""
+    from xenable.steps.transaction import archives_folder
+
+    folders = ("", "partial/")
+    names = (f"{folder}{name}" for folder in folders for name in host.names(archives_folder() / folder))
+    return [name for name in names if name.endswith(".deb")]

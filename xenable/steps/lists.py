@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xenable.errors import XenableError
 from xenable.facts.dpkg import INFO, file_lists, read_status
 from xenable.host import Host
 from xenable.steps.conffiles import ARCHIVES
+
+if TYPE_CHECKING:
+    from apt_inst import DebFile
 
 SCRATCH = Path("/var/lib/dpkg/tmp.ci")
 """Control files of the package that dpkg unpacks."""
@@ -51,10 +55,15 @@ def _list_of(archive: Path) -> tuple[str, str]:
     fields = apt_pkg.TagSection(package.control.extractdata("control"))
     # Of such packages there may be one of each architecture (dpkg, lib/dpkg/db-ctrl-access.c).
     ending = f":{fields['Architecture']}" if fields.get("Multi-Arch") == "same" else ""
+    text = "".join(f"{name}\n" for name in members(package))
+    return f"{fields['Package']}{ending}.list", text
+
+
+def members(package: DebFile) -> list[str]:
+    """Paths of all that is in a package, as dpkg lists them; the folder of all is `/.`."""
     names: list[str] = []
     package.data.go(lambda member, _data: names.append(member.name))
-    text = "".join(f"/{name.removeprefix('./').rstrip('/') or '.'}\n" for name in names)
-    return f"{fields['Package']}{ending}.list", text
+    return [f"/{name.removeprefix('./').rstrip('/') or '.'}" for name in names]
 
 
 def tidy(host: Host) -> None:

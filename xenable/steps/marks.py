@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,15 @@ from typing import TYPE_CHECKING
 
 from xenable.errors import XenableError
 from xenable.host import Host
-from xenable.steps.conffiles import ARCHIVES
+from xenable.steps.transaction import MEBIBYTE, archives_folder
 
 if TYPE_CHECKING:
     from apt.cache import Cache
 
-MEBIBYTE = 1 << 20
-
 NEEDS = ("PreDepends", "Depends")
 WISHES = (*NEEDS, "Recommends")
 KERNELS = ("linux-", "xen-image-", "xen-headers-")
-"""Beginnings of the names of packages that are there for one version of a kernel. When the next version has
+"""Beginnings of the names of packages that may be for one version of a kernel. When the next version has
 come nothing depends on them any more."""
 
 
@@ -71,7 +70,8 @@ def upgraded_packages(cache: Cache) -> list[tuple[str, str, str]]:
 
 def check_space(host: Host, cache: Cache) -> None:
     """Errors: XenableError when what is marked doesn't fit."""
-    for path, needed in ((ARCHIVES, cache.required_download), (Path("/usr"), cache.required_space)):
+    needs = ((archives_folder(), cache.required_download), (Path("/usr"), cache.required_space))
+    for path, needed in needs:
         free = host.free_bytes(path)
         if free is not None and needed > free:
             raise XenableError(
@@ -115,6 +115,11 @@ def mark_purge(cache: Cache, came: Came, used: Collection[str]) -> list[str]:
     return sorted(touched - going - broken)
 
 
+def going(cache: Cache) -> tuple[str, ...]:
+    """What is marked to go."""
+    return tuple(sorted(p.name for p in cache.get_changes() if p.marked_delete))
+
+
 def staying(cache: Cache, came: Came, used: Collection[str]) -> frozenset[str]:
     """What came and is somebody's by now: marked as installed by hand since, or named in used; and what
     these need."""
@@ -127,7 +132,11 @@ def staying(cache: Cache, came: Came, used: Collection[str]) -> frozenset[str]:
 
 
 def _brought_since(cache: Cache, came: Came, stay: frozenset[str]) -> frozenset[str]:
-    """What newer versions of what came brought along, and nobody else needs: a kernel by its metapackage."""
+    """What newer versions of what came brought along, and nobody else needs: a kernel by its metapackage.
+
+    Of kernels only those of a flavour that came: the native system's own are automatic too, and once there
+    is a newer one nobody needs the older.
+    """
     if came.before is None:
         return frozenset()
     later = {
@@ -140,9 +149,13 @@ def _brought_since(cache: Cache, came: Came, stay: frozenset[str]) -> frozenset[
     others = [p.name for p in cache if p.is_installed and p.name not in later | (came.names - stay)]
     free = later - _reached(cache, others, WISHES)
     of_ours = _reached(cache, came.names, WISHES)
-    kernels = {name for name in free if name.startswith(KERNELS)}
-    had_kernel = any(name.startswith(KERNELS) for name in came.names)
-    return frozenset(free & of_ours | (kernels if had_kernel else set()))
+    flavours = {_flavour(name) for name in came.names if name.startswith(KERNELS)}
+    return frozenset(name for name in free if name in of_ours or _flavour(name) in flavours)
+
+
+def _flavour(name: str) -> str:
+    """A package's name without its version: linux-image-#-amd# of linux-image-6.12.9+deb13-amd64."""
+    return re.sub(r"[0-9][^-]*", "#", name)
 
 
 def _reached(cache: Cache, names: Iterable[str], by: tuple[str, ...]) -> set[str]:

@@ -38,8 +38,6 @@ MADE = STATE / "grub.cfg"
 LOCALES = (Path("/etc/default/locale"), Path("/etc/locale.conf"))
 LANGUAGE_VARIABLES = ("LANG", "LANGUAGE", "LC_MESSAGES", "LC_ALL")
 
-MOUNT_POINTS = ("/boot", "/boot/efi", "/efi")
-
 LINKS = 40
 """As many as the kernel follows in one path: path_resolution(7)."""
 
@@ -67,7 +65,7 @@ class Menu(Step):
             "menu": snapshot.take(host, _menu(host)),
             "settings": _settings(host),
             "images": sorted(str(path) for path in _images(host)),
-            "mounted": sorted(_mounted(host)),
+            "boot_mounted": _boot_mounted(host),
         }
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
@@ -77,8 +75,9 @@ class Menu(Step):
         """What was done in /boot can't be undone while that is not mounted: all of it would pass for gone.
 
         None in the menu: it is generated, so an edit in it lasts until the next kernel update anyway."""
-        gone = sorted(set(saved.get("mounted", ())) - _mounted(host))
-        return tuple(Obstacle(what=f"{path} is not mounted: mount it", final=True) for path in gone)
+        if not saved.get("boot_mounted") or _boot_mounted(host) or host.exists(MENU):
+            return ()
+        return (Obstacle(what="/boot is not mounted: mount it", final=True),)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         # The very bytes, and not what update-grub would make of today's machine: the menu of before may have
@@ -254,9 +253,8 @@ def _images(host: Host) -> Iterator[Path]:
     yield from (path for path in map(Path("/boot").joinpath, names) if not host.is_dir(path))
 
 
-def _mounted(host: Host) -> set[str]:
-    """The mount points among the folders where kernels, menu and environment block may be."""
-    return {mount.mount_point for mount in read_mounts(host)} & set(MOUNT_POINTS)
+def _boot_mounted(host: Host) -> bool:
+    return any(mount.mount_point == "/boot" for mount in read_mounts(host))
 
 
 def _same_machine(host: Host, saved: Saved) -> bool:

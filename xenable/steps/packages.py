@@ -63,8 +63,8 @@ class InstallPackages(Step):
         with transaction.open_cache(host) as cache:
             marks.mark_wanted(cache, self._wanted, self._what)
             new, upgraded = marks.new_packages(cache), marks.upgraded_packages(cache)
-            sizes = f"{cache.required_download / marks.MEBIBYTE:.1f} MiB to download, "
-            sizes += f"{cache.required_space / marks.MEBIBYTE:.0f} MiB on disk\n"
+            sizes = f"{cache.required_download / transaction.MEBIBYTE:.1f} MiB to download, "
+            sizes += f"{cache.required_space / transaction.MEBIBYTE:.0f} MiB on disk\n"
         lines = [f"new {name} {version}\n" for name, version in new]
         lines += [f"upgrade {name} {old} → {now} (stays after a revert)\n" for name, old, now in upgraded]
         return Preview(title=self.title(), detail="".join(lines) + sizes)
@@ -78,10 +78,11 @@ class InstallPackages(Step):
 
         if transaction.half_done(host):
             raise XenableError(f"{self._what}: dpkg was interrupted before", hint=transaction.BROKEN_HINT)
-        with transaction.open_cache(host) as cache:
+        with transaction.locked(host, _nobody), transaction.open_cache(host) as cache:
             marks.mark_wanted(cache, self._wanted, self._what)
             removed = [p.name for p in cache.get_changes() if _has_configuration(p)]
-            files = brought(transaction.archives(cache))
+            # All are there, unless somebody has tidied apt's cache since they were fetched.
+            files = brought(transaction.download(cache, _nobody))
             return {
                 "new": [list(package) for package in marks.new_packages(cache)],
                 "upgraded": [list(package) for package in marks.upgraded_packages(cache)],
@@ -102,10 +103,10 @@ class InstallPackages(Step):
         automatic, installed = _automatic(host.text(MARKS)), _installed(host)
         if by_hand := sorted(automatic & set(self._wanted)):
             host.run(["apt-mark", "manual", *by_hand])
-        # apt notes who came along when all of them are there: where it was killed before that, nobody has.
+        # apt notes who came along at the end of its run: where it was killed before that, nobody has.
         along = {name.partition(":")[0] for name, _ in saved["new"]} - set(self._wanted)
-        if along & installed and not along & automatic:
-            host.run(["apt-mark", "auto", *sorted(along & installed)])
+        if lost := sorted(along & installed - automatic):
+            host.run(["apt-mark", "auto", *lost])
         missing = [name for name in self._wanted if name not in installed]
         if missing:
             raise XenableError(
@@ -127,16 +128,15 @@ class InstallPackages(Step):
                 )
             if cache.get_changes():
                 marks.check_space(host, cache)
-                # All is there, unless somebody has tidied apt's cache meanwhile.
-                transaction.download(cache, lambda _, text: progress(0.0, text))
+                transaction.download(cache, _nobody)
                 transaction.commit(host, cache, progress, held=(transaction.HELD_MENU,))
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
         from xenable.steps import marks, transaction
 
         with transaction.open_cache(host) as cache:
-            stay = marks.staying(cache, self._came(saved), _used(host))
             foreign = marks.mark_purge(cache, self._came(saved), _used(host))
+            going = marks.going(cache)
         needed = tuple(
             Obstacle(
                 what=f"{name}, installed since, needs packages that Xenable installed; before a revert it "
@@ -147,7 +147,6 @@ class InstallPackages(Step):
         )
         then = saved["configuration"]
         known = [path for path, seen in then.items() if snapshot.same(snapshot.look(host, path), seen)]
-        going = [name for name, _ in saved["new"] if name not in stay]
         return needed + _last_kernel(host, going) + edited(host, going, known)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
@@ -156,8 +155,6 @@ class InstallPackages(Step):
         transaction.prepare_purge(host, progress)
         restore_lists(host, [(name, version) for name, version in saved["new"]])
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
-            stay = marks.staying(cache, self._came(saved), _used(host))
-            unlink(host, [name for name, _ in saved["new"] if name not in stay])
             foreign = marks.mark_purge(cache, self._came(saved), _used(host))
             if foreign:
                 raise XenableError(
@@ -165,6 +162,7 @@ class InstallPackages(Step):
                     hint=f"run `sudo apt remove {' '.join(foreign)}` first",
                 )
             if cache.get_changes():
+                unlink(host, marks.going(cache))
                 # A menu that still names a kernel which is gone must not outlive the kernel.
                 kernels = any(name.startswith(("linux-image", "xen-image")) for name, _ in saved["new"])
                 menu = () if kernels else (transaction.HELD_MENU,)
@@ -206,6 +204,10 @@ class InstallPackages(Step):
             before=None if before is None else frozenset(before),
             with_configuration=frozenset(saved["with_configuration"]),
         )
+
+
+def _nobody(fraction: float, text: str) -> None:
+    """Progress of what takes no time."""
 
 
 def _has_configuration(package: Package) -> bool:

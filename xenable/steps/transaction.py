@@ -10,11 +10,11 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import apt
 import apt.cache
@@ -23,7 +23,7 @@ import apt_pkg
 
 from xenable.datafiles import data_file
 from xenable.errors import XenableError
-from xenable.facts.dpkg import read_status
+from xenable.facts.dpkg import STATUS
 from xenable.host import ENVIRONMENT, LOGS, CommandError, Host
 from xenable.model import Progress
 
@@ -179,30 +179,21 @@ def half_done(host: Host) -> bool:
     """Whether dpkg was interrupted: updates not merged, or a package between two states."""
     if any(name.isdigit() for name in host.names("/var/lib/dpkg/updates")):
         return True
-    middle = ("half-configured", "unpacked", "triggers-pending", "triggers-awaited")
-    return any(package.state in middle for package in read_status(host).values())
+    middle = {"half-configured", "unpacked", "triggers-pending", "triggers-awaited"}
+    # Of every architecture; a line of a description begins with a blank.
+    return not middle.isdisjoint(re.findall(r"(?m)^Status: \S+ \S+ (\S+)$", host.text(STATUS)))
 
 
-def archives(cache: apt.cache.Cache) -> tuple[Path, ...]:
-    """Where the archives of what is marked and not here yet are, once they are downloaded."""
-    folder = Path(apt_pkg.config.find_dir("Dir::Cache::Archives"))
-    found = []
-    for package in cache.get_changes():
-        version = package.candidate
-        if not package.marked_install or version is None:
-            continue
-        uri = urlsplit(version.uri or "")
-        if uri.scheme == "cdrom":
-            # Where that is mounted is known only while apt reads it.
-            continue
-        # apt-pkg/acquire-item.cc: what is on this machine already is taken from where it is.
-        name = f"{package.shortname}_{version.version.replace(':', '%3a')}_{version.architecture}.deb"
-        found.append(Path(unquote(uri.path)) if uri.scheme == "file" else folder / name)
-    return tuple(found)
+def archives_folder() -> Path:
+    """Where apt keeps what it has downloaded."""
+    return Path(apt_pkg.config.find_dir("Dir::Cache::Archives"))
 
 
-def download(cache: apt.cache.Cache, progress: Progress) -> None:
-    """Fetch what is marked. Errors: XenableError naming the packages; no package was changed then."""
+def download(cache: apt.cache.Cache, progress: Progress) -> tuple[Path, ...]:
+    """Fetch what is marked; returns where the archives are: elsewhere where apt reads them in place.
+
+    Errors: XenableError naming the packages; no package was changed then.
+    """
     fetcher = apt_pkg.Acquire(_Download(progress))
     try:
         cache.fetch_archives(fetcher=fetcher)
@@ -224,6 +215,8 @@ def download(cache: apt.cache.Cache, progress: Progress) -> None:
             what + "the archive can't be reached, or sends something else than it promised",
             hint="look at the network and at apt's sources, then run it again; no package was changed",
         ) from e
+    # A list of mirrors is fetched with them.
+    return tuple(Path(item.destfile) for item in fetcher.items if item.destfile.endswith(".deb"))
 
 
 def commit(host: Host, cache: apt.cache.Cache, progress: Progress, *, held: tuple[str, ...]) -> None:

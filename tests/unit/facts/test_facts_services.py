@@ -10,6 +10,7 @@ import pytest
 
 from tests.tree import make_tree
 from xenable.facts.services import (
+    _is_session,
     parse_hidden,
     parse_jobs,
     parse_sockets,
@@ -84,22 +85,20 @@ def test_without_root_rights_the_program_of_a_listener_is_not_told() -> None:
 
 
 def test_listeners_of_ssh_sessions_are_not_sshd() -> None:
-    text = "".join(
-        f'LISTEN 0 128 {place} *:* users:(("sshd",pid=5,fd=3))\n'
-        for place in (
-            "0.0.0.0:22",
-            "127.0.0.1:6010",
-            "[::1]:6010",
-            "127.0.0.1:2200",
-            "[::1]:22",
-            "0.0.0.0:9",
-        )
-    )
-    # The last is of `ssh -R 0.0.0.0:9:…` with GatewayPorts.
-    assert parse_sockets(text, frozenset()) == ("0.0.0.0:22", "[::1]:22")
-    assert parse_sockets(text, frozenset(), frozenset(("2200",))) == ("127.0.0.1:2200",)
-    # Where sshd got its port by an option, or is another program, nobody knows which it is.
-    assert parse_sockets(text, frozenset(), frozenset(("2299",))) == ("0.0.0.0:22", "0.0.0.0:9")
+    places = ("0.0.0.0:22", "127.0.0.1:6010", "[::1]:6010", "127.0.0.1:2200", "[::1]:22", "0.0.0.0:2222")
+    text = "".join(f'LISTEN 0 128 {place} *:* users:(("sshd",pid=5,fd=3))\n' for place in places)
+    # The process of `ssh -R 0.0.0.0:9:…` with GatewayPorts.
+    text += 'LISTEN 0 128 0.0.0.0:9 *:* users:(("sshd",pid=7,fd=3))\n'
+    found = parse_sockets(text, frozenset(), is_session=lambda pid: pid == "7")
+    assert found == ("0.0.0.0:22", "[::1]:22", "0.0.0.0:2222"), "the last is another sshd"
+    others = parse_sockets(text, frozenset(), frozenset(("2200",)), lambda pid: pid == "7")
+    assert others == ("0.0.0.0:22", "127.0.0.1:2200", "0.0.0.0:2222")
+
+
+def test_a_session_is_a_child_of_sshd(tmp_path: Path) -> None:
+    files = {"/proc/7/status": "Name:\tsshd\nPPid:\t5\n", "/proc/5/status": "Name:\tsshd\nPPid:\t1\n"}
+    host = make_tree(tmp_path, files | {"/proc/5/comm": "sshd\n", "/proc/1/comm": "systemd\n"})
+    assert [_is_session(host, pid) for pid in ("7", "5", "9")] == [True, False, False]
 
 
 @pytest.mark.parametrize(
