@@ -81,7 +81,7 @@ def open_cache(host: Host) -> Iterator[apt.cache.Cache]:
     # facts, and with apt's own default a marked package would bring all that it recommends.
     apt_pkg.config.set("APT::Install-Recommends", "false")
     try:
-        cache = _cache_of(tuple(_stamp(host, path) for path in READ_BY_APT))
+        cache = _cache_of(os.getpid(), tuple(_stamp(host, path) for path in READ_BY_APT))
         if cache.get_changes():
             cache.clear()
     except (SystemError, OSError) as e:
@@ -93,9 +93,9 @@ def open_cache(host: Host) -> Iterator[apt.cache.Cache]:
 
 
 @functools.lru_cache(maxsize=1)
-def _cache_of(_stamps: tuple[Stamp, ...]) -> apt.cache.Cache:
+def _cache_of(_process: int, _stamps: tuple[Stamp, ...]) -> apt.cache.Cache:
     """The same as long as what it is made of is the same: to open one takes longer than all else that a
-    step does with it."""
+    step does with it. A process and its child would read the files of one at the same position."""
     return apt.Cache(memonly=True)
 
 
