@@ -35,7 +35,7 @@ OFFERED = "built here, could be it too"
 
 LATER = """set -e
 tree=/var/tmp/later
-rm -rf $tree
+rm -rf $tree && mkdir $tree
 for name in RELEASE lean; do
     dpkg-deb --raw-extract REPOSITORY/xen-image-${name}_*.deb $tree/$name
     sed -i 's/^Version: .*/&+lab1/; s/(= \\([^)]*\\))/(= \\1+lab1)/' $tree/$name/DEBIAN/control
