@@ -13,8 +13,8 @@ help:
 	@echo "make rehearse   convert a stock VM, boot Xen, verify, revert (RELEASE=bookworm|trixie FIRMWARE=uefi|bios)"
 	@echo "make test       everything that CI checks, with the VM runs"
 	@echo "make quick      everything but VM runs, in under two minutes"
-	@echo "make lab        every scenario; conversion, faults, reverts on Debian 12 and 13, UEFI and BIOS (hours)"
-	@echo "make bench      the figures, side by side"
+	@echo "make lab        every scenario; conversion, faults, reverts on Debian 12 and 13, UEFI and BIOS (as root; hours)"
+	@echo "make bench      the figures, side by side (as root)"
 	@echo "make deb        build dist/xenable_*_all.deb and dist/xen-support_*.deb"
 	@echo "make kernel     build the lean kernel from source, and boot it in a VM as dom0 and as a guest (as root)"
 

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser(
         "rehearse", parents=[machine_options], help="the whole conversion and back, on one machine"
     )
-    verbs.add_parser("all", help="every scenario, and the conversion on every release and firmware")
+    verbs.add_parser("all", help="every scenario; some on every release and firmware")
     figures = verbs.add_parser("bench", parents=[machine_options], help="the figures, side by side")
     parts = ", ".join(BENCHES)
     figures.add_argument("part", nargs="*", type=part, metavar="PART", help=f"only these: {parts}")

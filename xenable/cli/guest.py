@@ -266,7 +266,8 @@ def autostart(as_json: bool, name: str, state: str) -> None:
 def resize(as_json: bool, name: str, memory: str | None, vcpus: str | None, disk: str | None) -> None:
     """Change memory, processors or disk. Only these lines of the guest's file in /etc/xen are written anew.
 
-    A guest that runs has them when it is stopped and started; its file system then grows by itself."""
+    A guest that runs has them when it is stopped and started; its file system then grows by itself. A disk
+    that is a qcow2 file grows only while the guest is stopped."""
     from xenable.guests import lifecycle, words
     from xenable.ui.document import print_document
     from xenable.ui.guests import guest_document
