@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xenable import engine, health, journal, trial
-from xenable.boot.slots import SLOTS, lost_kernel, newest_pair_differs
+from xenable.boot.slots import SLOTS, lost_part, newest_pair_differs
 from xenable.checks import ready, run_checks
 from xenable.config import Config, KernelChoice
 from xenable.engine import Listener
@@ -76,8 +76,8 @@ def start(
 def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> None:
     """Finish what an interrupted apply left; when nothing is left, start another trial.
 
-    A machine that is on trial, or whose newest pair passed, is left alone, but for a menu that has lost the
-    entries for Xen. Errors: XenableError.
+    A machine that is on trial, or whose newest pair passed, is left alone, but for files of ours that are
+    gone, and for a menu that has lost the entries for Xen. Errors: XenableError.
     """
     with host.lock():
         journal.repair_tail(host)
@@ -88,10 +88,16 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
         if any(record.state is not EntryState.DONE for record in records):
             _go_on(host, records, listener)
             return
+        engine.apply(host, _lost_files(host, records), listener)
         engine.repeat(host, _lost_entries(host, records), listener)
         if trial.armed_slot(host) or not trial.on_course(host):
             # What is armed already may be another pair by now, or on other terms.
             engine.repeat(host, trial_steps(config), listener)
+
+
+def _lost_files(host: Host, records: Sequence[Record]) -> tuple[Record, ...]:
+    """The steps that wrote a file which is not there any more, as after a purge of the package."""
+    return tuple(r for r in records if r.kind == WriteFile.kind and not host.exists(str(r.fields["path"])))
 
 
 def _lost_entries(host: Host, records: Sequence[Record]) -> tuple[Step, ...]:
@@ -115,23 +121,27 @@ def _go_on(host: Host, records: Sequence[Record], listener: Listener) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """A kernel whose package went, while a slot with it was booted by default or armed."""
+    """A slot that was booted by default or armed, and of which a package went."""
 
     slot: str
-    kernel: str
+    what: str
+    """As of lost_part."""
     default: bool
     """Whether it was what is booted by default, and not only armed."""
 
 
 def drop_removed(host: Host) -> tuple[Removed, ...]:
-    """After packages have changed: make no reset boot a slot whose kernel is gone. Errors: XenableError."""
+    """After packages have changed: make no reset boot a slot of which a part is gone.
+
+    Errors: XenableError.
+    """
     if not trial.lost_slots(host):
         return ()
     with host.lock():
         env = trial.environment(host)
         default = env.default if env is not None else ""
         return tuple(
-            Removed(slot=slot, kernel=lost_kernel(host, slot), default=slot == default)
+            Removed(slot=slot, what=lost_part(host, slot), default=slot == default)
             for slot in trial.let_go(host)
         )
 

@@ -63,6 +63,7 @@ class About(Enum):
     DOM0 = "dom0"
     REACH = "whether anybody can come in, natively too"
     BEFORE = "what the native system had before the trial; no say over later boots of a confirmed dom0"
+    UNITS = "the same of units; one that has failed since keeps nobody out, and holds up no further trial"
 
 
 def _see(host: Host) -> Now:
@@ -116,15 +117,19 @@ def read_before(host: Host) -> Before:
 def missing(host: Host, before: Before, *, confirmed: bool) -> tuple[str, ...]:
     """All that dom0 still lacks, in the order of PROBES."""
     now = _see(host)
-    asked = (probe for probe, about in PROBES if not (confirmed and about is About.BEFORE))
+    passed_over = (About.BEFORE, About.UNITS) if confirmed else ()
+    asked = (probe for probe, about in PROBES if about not in passed_over)
     words = (probe(host, before, now) for probe in asked)
     return tuple(word for word in words if word)
 
 
 def lost(host: Host) -> tuple[str, ...]:
-    """What of the record is not there now, under Xen or not: a new record would not ask for it again."""
+    """What of the record is not there now, under Xen or not: a new record would not ask for it again.
+
+    Units that have failed since are no matter: they would not be waited for, but nobody is kept out by that.
+    """
     before, now = read_before(host), _see(host)
-    asked = (probe for probe, about in PROBES if about is not About.DOM0)
+    asked = (probe for probe, about in PROBES if about in (About.REACH, About.BEFORE))
     words = (probe(host, before, now) for probe in asked)
     return tuple(word for word in words if word)
 
@@ -180,8 +185,15 @@ def addresses(_host: Host, before: Before, now: Now) -> str:
     return f"the network: the address {', '.join(gone)} is not back" if gone else ""
 
 
+def any_default_route(_host: Host, before: Before, now: Now) -> str:
+    if before.default_routes and not _default_routes(now.network):
+        return f"the network: the default route ({', '.join(before.default_routes)}) is not back"
+    return ""
+
+
 def default_route(_host: Host, before: Before, now: Now) -> str:
-    gone = sorted(set(before.default_routes) - set(_default_routes(now.network)))
+    here = _default_routes(now.network)
+    gone = sorted(set(before.default_routes) - set(here)) if here else ()
     return f"the network: the default route ({', '.join(gone)}) is not back" if gone else ""
 
 
@@ -253,11 +265,12 @@ PROBES: tuple[tuple[Probe, About], ...] = (
     (memory, About.DOM0),
     (record, About.BEFORE),
     (addresses, About.BEFORE),
-    (default_route, About.REACH),
+    (any_default_route, About.REACH),
+    (default_route, About.BEFORE),
     (gateway, About.BEFORE),
     (any_ssh, About.REACH),
     (ssh, About.BEFORE),
-    (units, About.BEFORE),
+    (units, About.UNITS),
     (hooks, About.DOM0),
 )
 

@@ -21,7 +21,7 @@ from xenable.boot.environment import (
 )
 from xenable.boot.slots import (
     SLOTS,
-    lost_kernel,
+    lost_part,
     newest_pair_differs,
     read_manifest,
     slot_folder,
@@ -51,6 +51,13 @@ class TrialStatus:
 
 def running_xen(host: Host) -> bool:
     return host.text("/sys/hypervisor/type").strip() == "xen"
+
+
+def running_series(host: Host) -> str:
+    """The series of the Xen that runs, as 4.17; empty natively."""
+    folder = "/sys/hypervisor/version"
+    numbers = [host.text(f"{folder}/{name}").strip() for name in ("major", "minor")]
+    return ".".join(numbers) if running_xen(host) and all(numbers) else ""
 
 
 def status(host: Host) -> TrialStatus:
@@ -130,9 +137,9 @@ def _untouched(host: Host, xen: bool) -> str:
 
 def _idle(host: Host) -> str:
     """Why nothing is armed, where that is known."""
-    lost = next(filter(None, (lost_kernel(host, slot) for slot in SLOTS)), "")
+    lost = next(filter(None, (lost_part(host, slot) for slot in SLOTS)), "")
     if lost:
-        return f"dom0's kernel {lost} was removed; with another one here `xenable apply` starts a trial"
+        return f"{lost}; with another one here `xenable apply` starts a trial"
     return "no trial is armed"
 
 
@@ -180,8 +187,8 @@ def _half_done(records: tuple[journal.Record, ...]) -> str:
 
 
 def _confirmed(host: Host, env: Environment, trial: Trial | None) -> str:
-    if lost := lost_kernel(host, env.default):
-        return f"Xen is the default, but its kernel {lost} was removed: run `xenable apply`"
+    if lost := lost_part(host, env.default):
+        return f"Xen is the default, but {lost}: run `xenable apply`"
     if trial is not None and trial.earlier:
         return f"Xen is the default; {trial.earlier}"
     if env.try_slot:
@@ -284,18 +291,18 @@ def _off_the_record(host: Host, slot: str) -> None:
 
 
 def lost_slots(host: Host) -> tuple[str, ...]:
-    """The slots that are the default, or armed, and whose kernel was removed."""
+    """The slots that are the default, or armed, and of which a part was removed."""
     env = environment(host)
     return _lost(host, env) if env is not None else ()
 
 
 def _lost(host: Host, env: Environment) -> tuple[str, ...]:
     wanted = dict.fromkeys((env.default, env.try_slot))
-    return tuple(slot for slot in wanted if slot in SLOTS and lost_kernel(host, slot))
+    return tuple(slot for slot in wanted if slot in SLOTS and lost_part(host, slot))
 
 
 def let_go(host: Host) -> tuple[str, ...]:
-    """Make no reset boot a slot whose kernel was removed: it would come up without its drivers.
+    """Make no reset boot a slot of which a part was removed: it would come up without drivers, or not pass.
 
     Returns lost_slots. One that runs stays on trial, for its dead-man has to go on; `accept` does not make
     it the default. Errors: XenableError when the block can't be written.
@@ -323,14 +330,14 @@ def accept(host: Host) -> bool:
     """Make the slot that runs now the default. The dead-man is stopped after it, never before.
 
     A power cut between the two leaves a default that is guarded again at its next boot.
-    Returns False where it is not to be booted again, for its kernel was removed meanwhile: then the default
+    Returns False where it is not to be booted again, for a part of it was removed meanwhile: the default
     is what it was. Errors: XenableError when the block can't be written.
     """
     folder = environment_folder(host)
     env = environment(host)
     if env is None:
         raise XenableError("cannot confirm: there is no environment block that GRUB can write")
-    lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
+    lost = env.trying in SLOTS and bool(lost_part(host, env.trying))
     if env.trying:
         default = env.trying if env.trying in SLOTS and not lost else env.default
         # What is armed is older than what passed now.

@@ -219,16 +219,18 @@ def test_a_converted_machine_keeps_its_way_back(root: Path) -> None:
         folder.mkdir()
         (folder / "file").write_text("x")
     (state / "journal.jsonl").write_text("")
+    (root / "etc/xenable/network.env").write_text("MODE=routed\n")
     assert "revert" not in inside(root, "dpkg", "-i", "/x.deb")
     said = inside(root, "dpkg", "-r", "xenable")
     assert "this machine is converted" in said and "xenable revert" in said
     assert (state / "journal.jsonl").exists() and (log / "file").exists()
     said = inside(root, "dpkg", "-P", "xenable")
-    assert "/var/lib/xenable was kept" in said
-    assert (state / "file").exists() and not log.exists() and not (root / "etc/xenable").exists()
+    assert "/var/lib/xenable and /etc/xenable were kept" in said
+    assert (state / "file").exists() and not log.exists()
+    assert [path.name for path in (root / "etc/xenable").iterdir()] == ["network.env"]
     inside(root, "dpkg", "-i", "/x.deb")
     (state / "journal.jsonl").unlink()
     kernels = root / "etc/apt/sources.list.d/xenable-kernels.sources"
     kernels.write_text("Types: deb\nURIs: file:/var/lib/xenable/kernels/repository\nSuites: ./\n")
     assert "revert" not in inside(root, "dpkg", "-P", "xenable")
-    assert not state.exists() and not kernels.exists()
+    assert not state.exists() and not kernels.exists() and not (root / "etc/xenable").exists()

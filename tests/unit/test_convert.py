@@ -152,3 +152,17 @@ def test_an_apply_that_goes_on_and_fails_says_what_stays(host: Host) -> None:
     # And it is so.
     convert.revert(host)
     assert host.names("/etc") == ("two",) and not convert.begun(host)
+
+
+def test_a_file_of_ours_that_is_gone_comes_back(host: Host) -> None:
+    """As /etc/xenable/network.env after a purge of the package; what others changed is theirs."""
+    other = WriteFile(path="/etc/three", content="three\n")
+    convert.start(host, (GOOD, other), TERMS)
+    host.remove("/etc/one")
+    host.write("/etc/three", b"theirs\n")
+    records = convert._lost_files(host, journal.read_journal(host))
+    assert [record.fields["path"] for record in records] == ["/etc/one"]
+    engine.apply(host, records)
+    assert host.text("/etc/one") == "one\n" and host.text("/etc/three") == "theirs\n"
+    host.write("/etc/three", b"three\n")
+    assert convert.revert(host) == () and host.names("/etc") == ("two",)

@@ -380,7 +380,7 @@ def test_a_trial_that_is_called_off_is_off_the_record(
 ) -> None:
     """The boot that comes instead would find that it failed."""
     monkeypatch.setattr("xenable.health.look_around", lambda host: Before(known=True))
-    monkeypatch.setattr(trial, "lost_kernel", lambda _host, slot: "6.12" if slot == "b" else "")
+    monkeypatch.setattr(trial, "lost_part", lambda _host, slot: "it went" if slot == "b" else "")
     write_environment(host, GRUB, Environment(default="a"))
     trial.arm(host, "b")
     call_off(host)
@@ -544,12 +544,12 @@ def test_a_kernel_that_was_removed_is_not_booted(host: Host) -> None:
     host.make_folder("/lib/modules/6.12/updates")
     host.write("/lib/modules/6.12/modules.dep", b"of depmod, which dpkg leaves")
     host.path("/lib/modules/6.12/kernel").rmdir()
-    assert "its kernel 6.12 was removed" in trial.status(host).reason
+    assert "dom0's kernel 6.12 was removed" in trial.status(host).reason
     # That comes first: the other is over.
     before = record(verdict="passed", earlier="the trial of slot b fell back")
     host.make_folder("/var/lib/xenable")
     host.write("/var/lib/xenable/trial.json", json.dumps(asdict(before)).encode())
-    assert "its kernel 6.12 was removed" in trial.status(host).reason
+    assert "dom0's kernel 6.12 was removed" in trial.status(host).reason
     # Its boot is not judged yet, and the gate does not make it the default again.
     write_environment(host, GRUB, Environment(default="a", trying="a", try_slot="b"))
     assert trial.lost_slots(host) == ("a",)
@@ -560,6 +560,21 @@ def test_a_kernel_that_was_removed_is_not_booted(host: Host) -> None:
     write_environment(host, GRUB, Environment())
     now = trial.status(host)
     assert now.next_boot == "native" and "dom0's kernel 6.12 was removed" in now.reason
+
+
+def test_a_xen_whose_tools_a_newer_one_has_replaced_is_not_booted(host: Host) -> None:
+    """As with a new release of the distribution: its Python is too new for the tools of before."""
+    frozen_pair(host)
+    for series in ("4.20", "4.22"):
+        host.make_folder(f"/usr/lib/xen-{series}/bin")
+        host.write(f"/usr/lib/xen-{series}/bin/xl", b"")
+    assert trial.let_go(host) == ()
+    host.remove("/usr/lib/xen-4.20/bin/xl")
+    assert "but the tools of Xen 4.20 were removed" in trial.status(host).reason
+    assert trial.let_go(host) == ("a",)
+    # None at all: then nobody knows where they were, and the gate has its say.
+    host.remove("/usr/lib/xen-4.22/bin/xl")
+    assert trial.lost_slots(host) == ()
 
 
 def test_natively_what_fell_back_stays_on_record(host: Host) -> None:

@@ -34,7 +34,8 @@ __all__ = [
     "free_slot",
     "kept_packages",
     "listed_pairs",
-    "lost_kernel",
+    "lost_part",
+    "lost_tools",
     "missing_entries",
     "newest_pair_differs",
     "read_manifest",
@@ -259,15 +260,26 @@ def verify_slot(host: Host, slot: str) -> tuple[str, ...]:
     return tuple(wrong)
 
 
-def lost_kernel(host: Host, slot: str) -> str:
-    """Version of the kernel in a slot whose modules are gone, as when its package was removed; else empty.
+def lost_part(host: Host, slot: str) -> str:
+    """What of the packages of a slot was removed, as a sentence without its full stop; else empty: the
+    modules of its kernel, or the tools of its Xen.
 
-    The slot itself is whole then: it boots, and has no driver but those in its initrd.
+    The slot itself is whole then: it boots, has no drivers but those in its initrd, or can't pass the gate.
     """
     manifest = read_manifest(host, slot)
-    if manifest is None or any(host.exists(f"{MODULES}/{manifest.kernel}/{name}") for name in _OF_PACKAGES):
+    if manifest is None:
         return ""
-    return manifest.kernel
+    if not any(host.exists(f"{MODULES}/{manifest.kernel}/{name}") for name in _OF_PACKAGES):
+        return f"dom0's kernel {manifest.kernel} was removed"
+    series = manifest.xen.partition("-")[0]
+    return f"the tools of Xen {series} were removed" if lost_tools(host, series) else ""
+
+
+def lost_tools(host: Host, series: str) -> bool:
+    """Whether the tools of a Xen went when those of another came, as with a new release of the distribution:
+    they may need another Python. Where there are none at all it is not known where they were."""
+    here = [name for name in host.names("/usr/lib") if host.exists(f"/usr/lib/{name}/bin/xl")]
+    return bool(here) and f"xen-{series}" not in here
 
 
 def remove_slots(host: Host) -> None:

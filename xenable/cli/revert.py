@@ -61,7 +61,7 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
                 "cannot revert: others changed what Xenable would put back",
                 hint="undo these changes, or give --force to lose them",
             )
-        guests = _guests(host, remove_guests)
+        guests = _guests(host, remove_guests, force)
         need_consent(with_reboot(_question(guests), then_reboot), yes)
         with working() as listener:
             if remove_guests:
@@ -96,13 +96,19 @@ def _question(guests: tuple[str, ...]) -> str:
     return f"Remove {', '.join(guests)} with all that is on their disks, and t{QUESTION[1:]}"
 
 
-def _guests(host: Host, remove: bool) -> tuple[str, ...]:
+def _guests(host: Host, remove: bool, force: bool) -> tuple[str, ...]:
     """Names of the guests that there are. Errors: XenableError when they are to stay: without Xen they are
     of no use, and nothing would look after them. Also for domains of others that run: the toolstack would be
     removed under them, and what others made is not Xenable's to stop."""
     from xenable.guests.lifecycle import guests_present, others_running
 
-    guests, others = guests_present(host), others_running(host)
+    guests: tuple[str, ...] = guests_present(host)
+    others: tuple[str, ...] = ()
+    try:
+        others = others_running(host)
+    except XenableError:
+        if not force:
+            raise
     reasons, hints = [], []
     if others:
         reasons.append(f"domains run that Xenable did not make: {', '.join(others)}")

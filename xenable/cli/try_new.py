@@ -12,8 +12,9 @@ from xenable.host import Host
 @click.command(hidden=True)
 def command() -> None:
     """Nobody but apt has a use for it: a person says `xenable apply`."""
+    from xenable.boot.slots import lost_tools
     from xenable.convert import drop_removed, try_new
-    from xenable.trial import armed_slot, environment, off_menu
+    from xenable.trial import armed_slot, environment, off_menu, running_series
 
     need_root("try-new")
     host = Host()
@@ -21,9 +22,9 @@ def command() -> None:
     for removed in drop_removed(host):
         if removed.default:
             was_default = removed.slot
-            note(f"dom0's kernel {removed.kernel} was removed: it is the default no longer")
+            note(f"{removed.what}: it is the default no longer")
         else:
-            note(f"the kernel {removed.kernel} was removed: its trial is called off")
+            note(f"{removed.what}: its trial is called off")
     try:
         if try_new(host, instead_of=was_default):
             note(
@@ -35,3 +36,8 @@ def command() -> None:
             note("the next reset boots the native system")
     if (env := environment(host)) and (lack := off_menu(host, env)):
         note(lack)
+    if (series := running_series(host)) and lost_tools(host, series):
+        note(
+            f"the tools of Xen {series}, which runs, were removed, so dom0 can't shut its guests down any "
+            "more: shut them down from inside before the reboot"
+        )

@@ -86,7 +86,7 @@ def create(host: Host, request: Request, place: Storage, net: GuestNet, progress
         _publish(host, guest, request, claim)
         if request.start:
             progress(0.95, f"starting {guest.name}")
-            xl.run(host, ["create", str(records.cfg(guest.name))], f"start {guest.name}", timeout=300)
+            xl.create(host, records.cfg(guest.name), f"start {guest.name}")
         # From here on it is there.
         host.remove(claim_path(guest.name))
     progress(1.0, guest.name)

@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from xenable import trial
 from xenable.errors import XenableError
 from xenable.guests import claims, create, images, records, storage, words, xl, xlcfg
 from xenable.guests.model import Format, Guest
@@ -75,7 +76,7 @@ def start(host: Host, name: str) -> bool:
             info, replace(guest, memory=found.memory or guest.memory, vcpus=found.vcpus or guest.vcpus)
         )
         create.check_dom0_memory(host, guest)
-    xl.run(host, ["create", str(path)], f"start {name}", timeout=300)
+    xl.create(host, path, f"start {name}")
     return True
 
 
@@ -286,12 +287,17 @@ def guests_present(host: Host) -> tuple[str, ...]:
 
 
 def others_running(host: Host) -> tuple[str, ...]:
-    """Names of the domains that run here and that Xenable did not make; none where xl has no answer, as in a
-    revert that is gone on with when its package is gone."""
+    """Names of the domains that run here and that Xenable did not make. A revert that is gone on with has
+    asked before it took xl away. Errors: XenableError where xl does not answer in a dom0."""
     try:
         there = xl.domains(host)
-    except XenableError:
-        return ()
+    except XenableError as e:
+        if "control_d" not in host.text("/proc/xen/capabilities") or trial.reverted(host):
+            return ()
+        raise XenableError(
+            f"cannot tell which domains run: {e.message}",
+            hint="shut them down from inside; --force reverts whatever runs",
+        ) from e
     guests = (_read(host, name) for name in records.names(host))
     own = {guest.uuid for guest in guests if guest is not None} | {c.uuid for c in claims.claims(host)}
     # By name where a record is damaged, or a file was given another UUID: so they are found to be removed.

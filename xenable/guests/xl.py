@@ -8,12 +8,20 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from xenable.errors import XenableError
 from xenable.host import Host, Result
 
 CAPABILITIES = "/proc/xen/capabilities"
+SYSTEMD = "/run/systemd/system"
+"""Where it exists, systemd is PID 1: sd_booted(3)."""
+SCOPE = (
+    *("systemd-run", "--scope", "--quiet", "--collect", "--slice=system.slice"),
+    *("--property=Before=xendomains.service", "--"),
+)
+"""systemd-run(1); what is ordered before a service is stopped after it."""
 
 _ROW = re.compile(
     r"(?P<name>.*\S)\s+(?P<id>\d+)\s+(?P<memory>\d+)\s+(?P<vcpus>\d+)\s+(?P<state>[rbpscwSd?-]{6})\s+"
@@ -168,6 +176,16 @@ def find(host: Host, name: str, uuid: str = "") -> Domain | None:
     return next(same, next((domain for domain in found if domain.name == name), None))
 
 
+def create(host: Host, cfg: Path, what: str) -> None:
+    """Start a guest of a file. Errors: as of run.
+
+    xl's daemon and the QEMU that serves a disk live as long as the guest. In the session of whoever starts
+    it systemd would end them at the beginning of a shutdown, and the disk would be gone while xendomains
+    shuts the guest down. In a scope of their own, which starts before that service, they end after it.
+    """
+    run(host, ["create", str(cfg)], what, timeout=300, within=SCOPE if host.exists(SYSTEMD) else ())
+
+
 def is_gone(host: Host, domain: Domain, *, seconds: int = 0) -> bool:
     """Whether a domain is gone, or goes within that time. No other one gets its number.
 
@@ -200,9 +218,14 @@ def reason(result: Result) -> str:
     return (texts or lines[-1:] or [f"exit status {result.code}"])[0]
 
 
-def run(host: Host, words: Sequence[str], what: str, *, timeout: float | None = 120) -> Result:
-    """Run xl. Errors: XenableError `cannot WHAT: …` with its reason, and where to read more."""
-    result = host.run(["xl", *words], check=False, timeout=timeout)
+def run(
+    host: Host, words: Sequence[str], what: str, *, timeout: float | None = 120, within: Sequence[str] = ()
+) -> Result:
+    """Run xl, perhaps by another program.
+
+    Errors: XenableError `cannot WHAT: …` with its reason, and where to read more.
+    """
+    result = host.run([*within, "xl", *words], check=False, timeout=timeout)
     if result.code != 0:
         raise XenableError(
             f"cannot {what}: xl says: {reason(result)}",

@@ -71,6 +71,8 @@ class Xen:
     def run(self, cmd: Sequence[str | Path], *, check: bool = True, **_: Any) -> Result:
         words = [os.fspath(word) for word in cmd]
         self.calls.append(words)
+        if words[0] == "systemd-run":
+            words = words[words.index("--") + 1 :]
         line = " ".join(words)
         result = next((r for start, r in self.answers.items() if line.startswith(start)), None)
         if result is None:

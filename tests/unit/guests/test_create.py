@@ -75,6 +75,16 @@ def test_pv_with_a_kernel_that_grub_can_not_unpack_is_booted_directly(xen: Xen) 
     assert by_grub.boot is Boot.GRUB and by_grub.kernel == ""
 
 
+def test_what_serves_a_guest_is_in_no_session_of_a_person(xen: Xen) -> None:
+    """systemd ends sessions at the beginning of a shutdown, and units in the reverse of their order."""
+    xen.host.make_folder("/run/systemd/system")
+    create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
+    assert "web1" in xen.running
+    (call,) = (call for call in xen.calls if "create" in call and "xl" in call)
+    assert call[:2] == ["systemd-run", "--scope"] and "--property=Before=xendomains.service" in call
+    assert call[-3:-1] == ["xl", "create"] and call[-1].endswith("/etc/xen/web1.cfg")
+
+
 def test_without_a_start_it_works_natively(xen: Xen) -> None:
     xen.host.remove("/proc/xen/capabilities")
     guest = create.create(xen.host, replace(REQUEST, start=False), DIRECTORY, NET, quiet)
