@@ -118,6 +118,11 @@ def first_guest(lab: Lab, vm: VM) -> None:
         wait_guest(vm, "web1")
         in_guest(vm, "web1", "ping -c 2 -W 5 dom0")
         say(xenable(vm, "guest list"))
+    with step("what serves it is in no session of a person, and ends after xendomains at a shutdown"):
+        scope = vm.ssh("cat /proc/$(pgrep -o -x xl)/cgroup").stdout.strip().rpartition("/")
+        must(scope[0].endswith("/system.slice") and scope[2].endswith(".scope"), f"it has its own: {scope}")
+        before = vm.ssh(f"systemctl show -P Before {scope[2]}").stdout.split()
+        must("xendomains.service" in before, f"that is before xendomains: {before}")
     with step("root has no password, so that a key is the only way in"):
         entry = in_guest(vm, "web1", "getent shadow root").strip()
         must(entry.startswith(("root:*", "root:!")), f"its entry begins with {entry[:6]!r}")
