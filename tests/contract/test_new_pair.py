@@ -281,7 +281,7 @@ def test_a_kernel_that_is_removed_before_its_trial_has_none() -> None:
         passed()
         apt(f"install linux-image-{NEW}")
         said = " ".join(apt(f"purge linux-image-{NEW}").split())
-        assert f"the kernel {NEW} was removed: its trial is called off" in said
+        assert f"dom0's kernel {NEW} was removed: its trial is called off" in said
         assert trial.environment(HOST) == Environment(default="a")
 
     inside(work)
@@ -309,7 +309,7 @@ def test_removed_by_dpkg_alone_it_is_told_by_status_and_mended_by_apply() -> Non
         command(f"dpkg --purge linux-image-test linux-image-{OLD}")
         monkeypatch = pytest.MonkeyPatch()
         monkeypatch.setattr(trial, "running_xen", lambda host: True)
-        assert f"its kernel {OLD} was removed: run `xenable apply`" in trial.status(HOST).reason
+        assert f"dom0's kernel {OLD} was removed: run `xenable apply`" in trial.status(HOST).reason
         command(bring(NEW))
         convert.resume(HOST, make_config())
         assert trial.environment(HOST) == Environment(try_slot="a")
