@@ -76,8 +76,8 @@ def start(
 def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> None:
     """Finish what an interrupted apply left; when nothing is left, start another trial.
 
-    A machine that is on trial, or whose newest pair passed, is left alone, but for files of ours that are
-    gone, and for a menu that has lost the entries for Xen. Errors: XenableError.
+    A machine that is on trial, or whose newest pair passed, is left alone, but for files in
+    /etc/xenable that are gone, and for a menu that has lost the entries for Xen. Errors: XenableError.
     """
     with host.lock():
         journal.repair_tail(host)
@@ -96,8 +96,11 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
 
 
 def _lost_files(host: Host, records: Sequence[Record]) -> tuple[Record, ...]:
-    """The steps that wrote a file which is not there any more, as after a purge of the package."""
-    return tuple(r for r in records if r.kind == WriteFile.kind and not host.exists(str(r.fields["path"])))
+    """The steps that wrote a file of /etc/xenable which is not there any more: a folder of our own. What is
+    gone elsewhere an administrator may have removed."""
+    paths = {r.number: str(r.fields["path"]) for r in records if r.kind == WriteFile.kind}
+    gone = {n for n, path in paths.items() if path.startswith("/etc/xenable/") and not host.exists(path)}
+    return tuple(record for record in records if record.number in gone)
 
 
 def _lost_entries(host: Host, records: Sequence[Record]) -> tuple[Step, ...]:

@@ -59,11 +59,11 @@ def plan_into_journal(host: Host, steps: Sequence[Step], terms: Terms = NO_TERMS
 def apply(host: Host, records: Sequence[Record], listener: Listener = quiet) -> None:
     """Do what the journal says is not done yet, in order. Errors: XenableError; the journal tells where."""
     journal.repair_tail(host)
-    for record in records:
+    for number, record in enumerate(records, 1):
         step = from_record(record)
         if record.state is EntryState.DONE and step.is_done(host):
             continue
-        tell = _progress(listener, Direction.DO, step.title(), record.number, len(records))
+        tell = _progress(listener, Direction.DO, step.title(), number, len(records))
         tell(0.0, "")
         if record.state in (EntryState.PLANNED, EntryState.UNDONE):
             # What was saved before the first attempt stays: a second look would see our own half-done work.

@@ -89,7 +89,7 @@ def judge(host: Host) -> None:
             _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))
             then = ": Xen is the default from now on"
             if not kept:
-                then = ", but a part of it was removed meanwhile"
+                then = ", but its kernel was removed meanwhile"
             elif env is not None and env.trying not in SLOTS:
                 then = ": it was started by hand, and what is booted by default stays as it was"
             _say(f"dom0 is healthy after {seconds} s{then}")

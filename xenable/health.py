@@ -224,14 +224,16 @@ def ssh(_host: Host, before: Before, now: Now) -> str:
     return f"sshd: nothing listens on {', '.join(gone)}" if gone else ""
 
 
-def units(_host: Host, before: Before, now: Now) -> str:
+def system_state(_host: Host, before: Before, now: Now) -> str:
     state = now.services.system
     if now.services.is_starting and not before.starting:
         return f"{STARTING} {state}"
     if state in ("maintenance", "stopping"):
         return f"systemd: the system is in {state}"
-    if not now.services.known:
-        return "systemd: it does not say which units failed"
+    return "" if now.services.known else "systemd: it does not say which units failed"
+
+
+def units(_host: Host, before: Before, now: Now) -> str:
     new = sorted(set(now.services.failed) - set(before.failed_units))
     return f"units that failed: {', '.join(new)}" if new else ""
 
@@ -270,6 +272,7 @@ PROBES: tuple[tuple[Probe, About], ...] = (
     (gateway, About.BEFORE),
     (any_ssh, About.REACH),
     (ssh, About.BEFORE),
+    (system_state, About.BEFORE),
     (units, About.UNITS),
     (hooks, About.DOM0),
 )

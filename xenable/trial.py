@@ -21,6 +21,7 @@ from xenable.boot.environment import (
 )
 from xenable.boot.slots import (
     SLOTS,
+    lost_kernel,
     lost_part,
     newest_pair_differs,
     read_manifest,
@@ -330,14 +331,15 @@ def accept(host: Host) -> bool:
     """Make the slot that runs now the default. The dead-man is stopped after it, never before.
 
     A power cut between the two leaves a default that is guarded again at its next boot.
-    Returns False where it is not to be booted again, for a part of it was removed meanwhile: the default
+    Returns False where it is not to be booted again, for its kernel was removed meanwhile: the default
     is what it was. Errors: XenableError when the block can't be written.
     """
     folder = environment_folder(host)
     env = environment(host)
     if env is None:
         raise XenableError("cannot confirm: there is no environment block that GRUB can write")
-    lost = env.trying in SLOTS and bool(lost_part(host, env.trying))
+    # Its tools have just answered.
+    lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
     if env.trying:
         default = env.trying if env.trying in SLOTS and not lost else env.default
         # What is armed is older than what passed now.

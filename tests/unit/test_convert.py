@@ -155,14 +155,15 @@ def test_an_apply_that_goes_on_and_fails_says_what_stays(host: Host) -> None:
 
 
 def test_a_file_of_ours_that_is_gone_comes_back(host: Host) -> None:
-    """As /etc/xenable/network.env after a purge of the package; what others changed is theirs."""
-    other = WriteFile(path="/etc/three", content="three\n")
-    convert.start(host, (GOOD, other), TERMS)
+    """As /etc/xenable/network.env after a purge of the package; elsewhere an administrator removed it."""
+    own = WriteFile(path="/etc/xenable/network.env", content="MODE=routed\n")
+    convert.start(host, (GOOD, own), TERMS)
     host.remove("/etc/one")
-    host.write("/etc/three", b"theirs\n")
+    assert convert._lost_files(host, journal.read_journal(host)) == ()
+    host.remove("/etc/xenable/network.env")
     records = convert._lost_files(host, journal.read_journal(host))
-    assert [record.fields["path"] for record in records] == ["/etc/one"]
-    engine.apply(host, records)
-    assert host.text("/etc/one") == "one\n" and host.text("/etc/three") == "theirs\n"
-    host.write("/etc/three", b"three\n")
+    told: list[engine.Event] = []
+    engine.apply(host, records, told.append)
+    assert host.text(own.path) == own.content and not host.exists("/etc/one")
+    assert {(event.number, event.total) for event in told} == {(1, 1)}
     assert convert.revert(host) == () and host.names("/etc") == ("two",)

@@ -20,6 +20,7 @@ from xenable.boot.commandline import dom0_arguments, is_trial_word, serial_conso
 from xenable.boot.deadman import MODULES, append_archive, deadman_archive, watchdog_modules
 from xenable.boot.environment import Environment, environment_folder, read_environment
 from xenable.boot.menu import SLOTS
+from xenable.boot.pairs import parse_series
 from xenable.boot.room import room_to_keep
 from xenable.boot.script import load_text
 from xenable.errors import XenableError
@@ -34,6 +35,7 @@ __all__ = [
     "free_slot",
     "kept_packages",
     "listed_pairs",
+    "lost_kernel",
     "lost_part",
     "lost_tools",
     "missing_entries",
@@ -266,13 +268,20 @@ def lost_part(host: Host, slot: str) -> str:
 
     The slot itself is whole then: it boots, has no drivers but those in its initrd, or can't pass the gate.
     """
+    if kernel := lost_kernel(host, slot):
+        return f"dom0's kernel {kernel} was removed"
     manifest = read_manifest(host, slot)
-    if manifest is None:
+    numbers = parse_series(manifest.xen) if manifest is not None else None
+    series = ".".join(map(str, numbers)) if numbers is not None else ""
+    return f"the tools of Xen {series} were removed" if series and lost_tools(host, series) else ""
+
+
+def lost_kernel(host: Host, slot: str) -> str:
+    """Version of the kernel in a slot whose modules are gone; else empty."""
+    manifest = read_manifest(host, slot)
+    if manifest is None or any(host.exists(f"{MODULES}/{manifest.kernel}/{name}") for name in _OF_PACKAGES):
         return ""
-    if not any(host.exists(f"{MODULES}/{manifest.kernel}/{name}") for name in _OF_PACKAGES):
-        return f"dom0's kernel {manifest.kernel} was removed"
-    series = manifest.xen.partition("-")[0]
-    return f"the tools of Xen {series} were removed" if lost_tools(host, series) else ""
+    return manifest.kernel
 
 
 def lost_tools(host: Host, series: str) -> bool:

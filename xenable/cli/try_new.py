@@ -18,6 +18,11 @@ def command() -> None:
 
     need_root("try-new")
     host = Host()
+    if (series := running_series(host)) and lost_tools(host, series):
+        note(
+            f"the tools of Xen {series}, which runs, were removed, so dom0 can't shut its guests down any "
+            "more: shut them down from inside before the reboot"
+        )
     was_default = ""
     for removed in drop_removed(host):
         if removed.default:
@@ -36,8 +41,3 @@ def command() -> None:
             note("the next reset boots the native system")
     if (env := environment(host)) and (lack := off_menu(host, env)):
         note(lack)
-    if (series := running_series(host)) and lost_tools(host, series):
-        note(
-            f"the tools of Xen {series}, which runs, were removed, so dom0 can't shut its guests down any "
-            "more: shut them down from inside before the reboot"
-        )

@@ -296,7 +296,8 @@ def others_running(host: Host) -> tuple[str, ...]:
             return ()
         raise XenableError(
             f"cannot tell which domains run: {e.message}",
-            hint="shut them down from inside; --force reverts whatever runs",
+            hint="shut them down from inside, then boot the native system, where a revert needs no xl; "
+            "where there are no guests of Xenable's, --force goes on without it",
         ) from e
     guests = (_read(host, name) for name in records.names(host))
     own = {guest.uuid for guest in guests if guest is not None} | {c.uuid for c in claims.claims(host)}
