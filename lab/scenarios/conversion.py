@@ -78,7 +78,8 @@ def whole(lab: Lab, stay: Stay) -> None:
         with step("the reset boots Xen, and the gate confirms it"):
             reboot(vm)
             answer = wait_state(vm, "confirmed")
-            say(f"{answer['versions']}")
+            versions = answer["versions"]
+            say(f"Xen {versions['running Xen']} with Linux {versions['running kernel']}")
             must(answer["running"] == "xen" and answer["next_boot"] == "xen", "it runs and boots Xen")
             is_dom0(vm)
             must("xenable: dead-man armed" in vm.serial(), "the initrd armed the dead-man")
@@ -104,8 +105,10 @@ def whole(lab: Lab, stay: Stay) -> None:
             state = vm.wait_settled()
             must(state == "running", f"no unit failed: {state}")
             must(vm.ssh("cat /boot/grub/grub.cfg").stdout == menu, "the menu is byte-identical")
-            changed = diff_trees(before, vm.tree())
+            after = vm.tree()
+            changed = diff_trees(before, after)
             must(not changed, "every file is as it was:\n" + "\n".join(changed))
+            say(f"{len(after)} files and folders are as before, and the boot menu, byte for byte")
 
 
 def first_guest(lab: Lab, vm: VM) -> None:
