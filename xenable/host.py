@@ -28,6 +28,8 @@ ENVIRONMENT = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C", "PATH": "/usr/sbin:/usr/bin
 STATE = Path("/var/lib/xenable")
 """Journal, saved files and records of the trial."""
 LOGS = Path("/var/log/xenable")
+BOOTED = Path("/run/systemd/system")
+"""Where it exists, systemd is PID 1: sd_booted(3)."""
 
 
 @dataclass(frozen=True)

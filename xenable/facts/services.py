@@ -23,6 +23,8 @@ LOOPBACK = ("127.", "[::1]", "[::ffff:127.")
 CONF_PLACES = ("/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd", "/etc/systemd")
 """From the weakest to the strongest (systemd-system.conf(5))."""
 UNITS = "/etc/systemd/system"
+DAEMONS = frozenset(("sshd", "dropbear"))
+
 WATCHDOG_UNITS = (
     *("watchdog.service", "wd_keepalive.service", "watchdog-mux.service", "watchdogd.service"),
     "sbd.service",
@@ -106,11 +108,13 @@ def parse_sockets(
         words = row.split()
         if len(words) < 6 or words[0] != "LISTEN":
             continue
-        programs = {n for n, pid in re.findall(r'\("([^"]+)",pid=(\d+)', words[5]) if not is_session(pid)}
+        owners = re.findall(r'\("([^"]+)",pid=(\d+)', words[5])
+        # The gate looks often, and most listeners are no ssh daemon's.
+        programs = {n for n, pid in owners if n not in DAEMONS or not is_session(pid)}
         port = words[3].rpartition(":")[2]
         if words[3].startswith(LOOPBACK) and port not in sshd_ports | socket_ports:
             continue
-        if programs & {"sshd", "dropbear"} or ("systemd" in programs and port in socket_ports):
+        if programs & DAEMONS or ("systemd" in programs and port in socket_ports):
             found.append(words[3])
     return tuple(dict.fromkeys(found))
 

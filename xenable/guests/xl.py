@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from xenable.errors import XenableError
-from xenable.host import Host, Result
+from xenable.host import BOOTED, Host, Result
 
 CAPABILITIES = "/proc/xen/capabilities"
-SYSTEMD = "/run/systemd/system"
-"""Where it exists, systemd is PID 1: sd_booted(3)."""
 SCOPE = (
     *("systemd-run", "--scope", "--quiet", "--collect", "--slice=system.slice"),
     *("--property=Before=xendomains.service", "--"),
@@ -183,7 +181,7 @@ def create(host: Host, cfg: Path, what: str) -> None:
     it systemd would end them at the beginning of a shutdown, and the disk would be gone while xendomains
     shuts the guest down. In a scope of their own, which starts before that service, they end after it.
     """
-    run(host, ["create", str(cfg)], what, timeout=300, within=SCOPE if host.exists(SYSTEMD) else ())
+    run(host, ["create", str(cfg)], what, timeout=300, within=SCOPE if host.exists(BOOTED) else ())
 
 
 def is_gone(host: Host, domain: Domain, *, seconds: int = 0) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from xenable.errors import XenableError
 from xenable.facts.dpkg import INFO, file_lists, read_status
-from xenable.host import Host
+from xenable.host import BOOTED, Host
 from xenable.journal import load_bytes
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps import snapshot
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 INTERFACES = Path("/etc/network/interfaces")
 MARKS = Path("/var/lib/apt/extended_states")
-BOOTED = Path("/run/systemd/system")
-"""Where it exists, systemd is PID 1: sd_booted(3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
