@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import bench, bench_guests, bench_kernel, bench_vif, preload, ssh
+from lab import bench, bench_guests, bench_kernel, bench_vif, passed, preload, ssh
 from lab.build import image
 from lab.cache import drop_disks, new_run_folder
 from lab.errors import LabError, ScenarioFailed
@@ -118,6 +118,7 @@ class Outcome:
 def run_scenario(name: str, recipe: Recipe, cpus: int) -> Outcome:
     """Run one scenario, tell it on stderr, and leave a report in its run folder."""
     folder = new_run_folder(name)
+    record = passed.record(name, recipe)
     story = Story(sys.stderr)
     code, why = PASSED, ""
     verdict = f"PASSED: {name}"
@@ -137,6 +138,7 @@ def run_scenario(name: str, recipe: Recipe, cpus: int) -> Outcome:
         say(verdict)
         if code == PASSED:
             drop_disks(folder)
+            passed.note(record, folder)
             say(f"report: {report}")
     return Outcome(code, folder, why)
 
@@ -161,17 +163,36 @@ def run_several(wanted: Sequence[tuple[str, Recipe]]) -> int:
             *("--release", recipe.release.value, "--firmware", recipe.firmware.value),
             *("--kernel", recipe.kernel.value, "--filesystem", recipe.filesystem.value, "--cpus", "1"),
         ]
-        title = f"{name} {kind(recipe)}" if recipe != Recipe() else name
-        jobs.append(Job(title, (sys.executable, "-m", "lab", "run", name, *options)))
+        jobs.append(Job(title(name, recipe), (sys.executable, "-m", "lab", "run", name, *options)))
     began = time.monotonic()
-    codes = run_jobs(jobs, min(len(jobs), processors()))
-    passed = codes.count(PASSED)
+    codes = run_jobs(jobs, processors())
     took = time.monotonic() - began
-    print(f"{passed} passed, {len(codes) - passed} failed in {took:.0f} s", flush=True)
-    return max(codes)
+    for job, code in zip(jobs, codes, strict=True):
+        if code != PASSED:
+            print(f"failed: {job.name}")
+    good = codes.count(PASSED)
+    print(f"{good} passed, {len(codes) - good} failed in {took:.0f} s", flush=True)
+    return max(codes, default=PASSED)
+
+
+def title(name: str, recipe: Recipe) -> str:
+    """A scenario for people: with its machine, unless that is the default one."""
+    return f"{name} {kind(recipe)}" if recipe != Recipe() else name
 
 
 def run_all() -> int:
+    """Run all that `lab all` consists of, but for what passed already with the same packages and lab."""
+    wanted = []
+    for name, recipe in everything():
+        record = passed.record(name, recipe)
+        if passed.counts(record):
+            print(f"{title(name, recipe)}: {passed.told(record)}", flush=True)
+        else:
+            wanted.append((name, recipe))
+    return run_several(wanted)
+
+
+def everything() -> list[tuple[str, Recipe]]:
     """Every scenario on the default machine, those of EVERYWHERE on every other one, and ON_OTHERS."""
     # The rehearsal has nothing that the conversion has not, and no-network is one of the faults.
     wanted = [(name, Recipe()) for name, _ in SCENARIOS if name not in ("rehearsal", "no-network")]
@@ -182,8 +203,7 @@ def run_all() -> int:
         if Recipe(release, firmware) != Recipe()
         for name in EVERYWHERE
     ]
-    wanted += ON_OTHERS
-    return run_several(wanted)
+    return [*wanted, *ON_OTHERS]
 
 
 def main(arguments: list[str] | None = None) -> int:
