@@ -48,7 +48,8 @@ BOTH = f"{OWN} {OWN6}"
 def state() -> str:
     """All of dom0's network that could be left behind, without what the kernel adds by itself."""
     return must(
-        "nft list ruleset; ip -br link | grep -v '^vif' || :; ip -o address; ip route; ip -6 route; "
+        "nft list ruleset; ip -br link | grep -v '^vif' || :; "
+        "ip -o address | sed 's/ tentative//'; ip route; ip -6 route; "
         "ip neigh show nud permanent; grep . /proc/sys/net/ipv4/conf/*/forwarding"
     )
 
