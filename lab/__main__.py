@@ -118,7 +118,7 @@ class Outcome:
 def run_scenario(name: str, recipe: Recipe, cpus: int) -> Outcome:
     """Run one scenario, tell it on stderr, and leave a report in its run folder."""
     folder = new_run_folder(name)
-    record = passed.record(name, recipe)
+    begun = passed.begin(name, recipe)
     story = Story(sys.stderr)
     code, why = PASSED, ""
     verdict = f"PASSED: {name}"
@@ -138,7 +138,7 @@ def run_scenario(name: str, recipe: Recipe, cpus: int) -> Outcome:
         say(verdict)
         if code == PASSED:
             drop_disks(folder)
-            passed.note(record, folder)
+            passed.note(begun, name, recipe, folder)
             say(f"report: {report}")
     return Outcome(code, folder, why)
 
@@ -172,7 +172,7 @@ def run_several(wanted: Sequence[tuple[str, Recipe]]) -> int:
             print(f"failed: {job.name}")
     good = codes.count(PASSED)
     print(f"{good} passed, {len(codes) - good} failed in {took:.0f} s", flush=True)
-    return max(codes, default=PASSED)
+    return max(codes)
 
 
 def title(name: str, recipe: Recipe) -> str:
@@ -184,12 +184,12 @@ def run_all() -> int:
     """Run all that `lab all` consists of, but for what passed already with the same packages and lab."""
     wanted = []
     for name, recipe in everything():
-        record = passed.record(name, recipe)
-        if passed.counts(record):
-            print(f"{title(name, recipe)}: {passed.told(record)}", flush=True)
+        record = passed.record_path(name, recipe)
+        if passed.still_counts(record):
+            print(f"{title(name, recipe)}: {passed.describe(record)}", flush=True)
         else:
             wanted.append((name, recipe))
-    return run_several(wanted)
+    return run_several(wanted) if wanted else PASSED
 
 
 def everything() -> list[tuple[str, Recipe]]:
