@@ -129,6 +129,8 @@ HEALTHY = Facts(
         missing_modules=(),
         environment="/boot/grub",
         environment_obstacle="",
+        own_loader="",
+        own_loader_obstacle="",
     ),
     menu=Menu(readable=True, entries=ENTRIES, grub_default="0", saved_entry="", next_entry=""),
     kernels=(KERNEL,),

@@ -22,6 +22,7 @@ from xenable.plan.texts import XEN_KERNELS_FIRST
 from xenable.steps import from_record
 from xenable.steps.base import Step
 from xenable.steps.files import WriteFile
+from xenable.steps.loader import OwnLoader
 from xenable.steps.menu import RefreshMenu
 from xenable.steps.slot import Arm, filled_by
 from xenable.trialrecord import TRIAL
@@ -89,7 +90,7 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             _go_on(host, records, listener)
             return
         engine.apply(host, _lost_files(host, records), listener)
-        engine.repeat(host, _lost_entries(host, records), listener)
+        engine.repeat(host, (*_lost_loader(host, records), *_lost_entries(host, records)), listener)
         if trial.armed_slot(host) or not trial.on_course(host):
             # What is armed already may be another pair by now, or on other terms.
             engine.repeat(host, trial_steps(config), listener)
@@ -101,6 +102,12 @@ def _lost_files(host: Host, records: Sequence[Record]) -> tuple[Record, ...]:
     paths = {r.number: str(r.fields["path"]) for r in records if r.kind == WriteFile.kind}
     gone = {n for n, path in paths.items() if path.startswith("/etc/xenable/") and not host.exists(path)}
     return tuple(record for record in records if record.number in gone)
+
+
+def _lost_loader(host: Host, records: Sequence[Record]) -> tuple[Step, ...]:
+    """The step that makes the GRUB for BootNext, where that or its entry is gone: only it starts Xen."""
+    steps = (from_record(record) for record in records if record.kind == OwnLoader.kind)
+    return tuple(step for step in steps if not step.is_done(host))
 
 
 def _lost_entries(host: Host, records: Sequence[Record]) -> tuple[Step, ...]:

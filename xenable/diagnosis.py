@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from xenable.boot.commandline import DEADLINE, kernel_words
-from xenable.boot.environment import Environment
+from xenable.boot.environment import UNKNOWN, Environment
 from xenable.boot.slots import SLOTS, read_manifest, verify_slot
 from xenable.facts.files import modified
 from xenable.host import Host
@@ -16,11 +16,22 @@ CLOCKS_DIFFER = 600
 """Seconds that the machine's own clock, which GRUB reads, may be ahead of the system's."""
 
 
+NEVER_SAID = (
+    "Xen or dom0's kernel stopped before dom0's user space ran; or it never began: GRUB could not load it, "
+    "or the firmware did not heed its BootNext or its entry (`efibootmgr -v`)"
+)
+"""Where GRUB can note nothing, and dom0 left nothing."""
+
+
 def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
     """Why the last boot under Xen was not judged good, from what it left behind."""
     slot = env.trying
     if env.stage not in ("started", "refused"):
+        if env.stage == UNKNOWN and trial is not None and of_last_boot(env, trial):
+            return reason_on_record(trial)
         damaged = verify_slot(host, slot) if slot in SLOTS else ()
+        if env.stage == UNKNOWN and not damaged:
+            return _lost_root(host, env) or NEVER_SAID
         what = "; ".join(damaged) or "GRUB could not load the hypervisor, the kernel or the initrd"
         return f"GRUB could not start Xen: {what}"
     if trial is None or not of_last_boot(env, trial):
@@ -32,18 +43,9 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
 
 
 def _before_userspace(host: Host, env: Environment) -> str:
-    manifest = read_manifest(host, env.trying) if env.trying in SLOTS else None
-    args = manifest.dom0_arguments if manifest else ""
-    root = next((word[5:] for word in args.split() if word.startswith("root=")), "")
-    kind, _, value = root.partition("=")
-    folder = {
-        "UUID": "/dev/disk/by-uuid",
-        "PARTUUID": "/dev/disk/by-partuuid",
-        "LABEL": "/dev/disk/by-label",
-    }
-    device = f"{folder[kind]}/{value}" if kind in folder else root
-    if root and not host.exists(device):
-        return f"dom0's initrd did not find the root file system: there is no {root} on this machine"
+    if lost := _lost_root(host, env):
+        return lost
+    args = _arguments(host, env)
     panic = _crash_message(host, env)
     if panic:
         return f"dom0's kernel panicked before its user space ran: {panic}"
@@ -63,6 +65,27 @@ def _before_userspace(host: Host, env: Environment) -> str:
         f"dom0 hung early in its start, and its time limit of {limit} s ran out; or it panicked, and the "
         f"machine was off or slow to start: this system began {took} s after GRUB's hand-over"
     )
+
+
+def _arguments(host: Host, env: Environment) -> str:
+    manifest = read_manifest(host, env.trying) if env.trying in SLOTS else None
+    return manifest.dom0_arguments if manifest else ""
+
+
+def _lost_root(host: Host, env: Environment) -> str:
+    """That the root file system of a slot is not there, if so."""
+    args = _arguments(host, env)
+    root = next((word[5:] for word in args.split() if word.startswith("root=")), "")
+    kind, _, value = root.partition("=")
+    folder = {
+        "UUID": "/dev/disk/by-uuid",
+        "PARTUUID": "/dev/disk/by-partuuid",
+        "LABEL": "/dev/disk/by-label",
+    }
+    device = f"{folder[kind]}/{value}" if kind in folder else root
+    if root and not host.exists(device):
+        return f"dom0's initrd did not find the root file system: there is no {root} on this machine"
+    return ""
 
 
 def _crash_message(host: Host, env: Environment) -> str:

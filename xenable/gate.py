@@ -47,6 +47,7 @@ def note_fall_back(host: Host) -> None:
         return
     _say(f"the boot under Xen fell back: {now.reason}")
     env = trial.environment(host) or Environment()
+    _note_start(host)
     record = read_trial(host)
     if record is None or not of_last_boot(env, record):
         # The boot that wrote it is not the one that fell back, nor do its messages tell why.
@@ -60,6 +61,7 @@ def judge(host: Host) -> None:
     deadline = int(words.get(DEADLINE, "0") or "0")
     if deadline:
         guard(host, deadline)
+    _note_start(host)
     before = health.read_before(host)
     last = read_trial(host)
     record = None
@@ -83,8 +85,14 @@ def judge(host: Host) -> None:
             # Where another slot's trial has just fallen back to this one, that one's are the ones to keep.
             if deadline and not (confirmed and record.earlier and last is not None and last.boot_id):
                 keep_messages(host)
+        kept = None
         if not lacking and not hold:
-            kept = trial.accept(host)
+            try:
+                kept = trial.accept(host)
+            except XenableError as e:
+                # Its time goes on, and with it the way back.
+                lacking = (e.message,)
+        if kept is not None:
             _stop_dead_man(host)
             _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))
             then = ": Xen is the default from now on"
@@ -171,6 +179,13 @@ def keep_messages(host: Host) -> None:
         host.write(MESSAGES, "".join(found).encode(errors="replace"), mode=0o600)
     except XenableError as e:
         _say(f"{e.message}; the messages of this boot are not kept")
+
+
+def _note_start(host: Host) -> None:
+    try:
+        trial.note_start(host)
+    except XenableError as e:
+        _say(f"{e.message}; that this start was tried is not in GRUB's environment block")
 
 
 def _uptime(host: Host) -> int:

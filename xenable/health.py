@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
+from xenable.boot import efi
+from xenable.boot.environment import by_firmware, environment_folder
 from xenable.errors import XenableError
 from xenable.facts.network import probe_network
 from xenable.facts.services import jobs, probe_services
@@ -156,6 +158,11 @@ def console_daemon(host: Host, _before: Before, _now: Now) -> str:
     return "" if _runs(host, "xenconsoled") else "xenconsoled: it does not run"
 
 
+def one_shot(host: Host, _before: Before, _now: Now) -> str:
+    found = efi.obstacle(host) if by_firmware(host, environment_folder(host)) else ""
+    return f"the firmware: {found}" if found else ""
+
+
 def toolstack(host: Host, _before: Before, _now: Now) -> str:
     answer = host.run(["xl", "list"], check=False, timeout=15)
     if answer.code != 0 or "Domain-0" not in answer.stdout:
@@ -265,6 +272,7 @@ PROBES: tuple[tuple[Probe, About], ...] = (
     (console_daemon, About.DOM0),
     (toolstack, About.DOM0),
     (memory, About.DOM0),
+    (one_shot, About.DOM0),
     (record, About.BEFORE),
     (addresses, About.BEFORE),
     (any_default_route, About.REACH),

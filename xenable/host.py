@@ -216,6 +216,11 @@ class Host:
         with _writing(path):
             hostio.poke(self.path(path), data)
 
+    def set_variable(self, path: StrPath, data: bytes | None) -> None:
+        """Write a variable of efivarfs in one call, or remove it with None. Errors: XenableError."""
+        with _writing(path):
+            hostio.set_variable(self.path(path), data)
+
     def overwrite(self, path: StrPath, data: bytes) -> None:
         """Put new bytes into a file of the same length: same inode, same blocks, on disk when this returns.
 
@@ -290,10 +295,11 @@ class Host:
             self.path(source).rename(self.path(path))
             hostio.sync_folder(self.path(path).parent)
 
-    def settle(self) -> None:
-        """Wait until all that was written is in its place. fsync is content with the journal, and GRUB reads
-        a file system without its journal: after a reset it would find the folders and names of before."""
-        hostio.settle()
+    def settle(self, path: StrPath | None = None) -> None:
+        """Wait until all that was written is in its place, or what was on the file system with this path.
+        fsync is content with the journal, and GRUB reads without it: it would find the names of before."""
+        with _writing(path or "/"):
+            hostio.settle(self.path(path) if path else None)
 
     def clean(self, path: StrPath) -> None:
         """Remove what a write that was killed left beside a file."""

@@ -7,6 +7,7 @@ Only xenable.host imports this. Errors: OSError, as the kernel has it; Host turn
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -45,9 +46,20 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def settle() -> None:
-    """Put all that is in memory, metadata included, where it belongs on disk: sync(2)."""
-    os.sync()
+def settle(target: Path | None) -> None:
+    """Put all that is in memory, metadata included, where it belongs on disk: sync(2). With a file or folder
+    that of its file system alone, syncfs(2): another one may hang."""
+    if target is None:
+        os.sync()
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(fd)
 
 
 def write(
@@ -149,6 +161,19 @@ def poke(target: Path, data: bytes) -> None:
     fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def set_variable(target: Path, data: bytes | None) -> None:
+    """Write a file of efivarfs in one call, or remove it: it knows no other names, and so no renaming."""
+    if data is None:
+        target.unlink(missing_ok=True)
+        return
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if os.write(fd, data) != len(data):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
     finally:
         os.close(fd)
 

@@ -123,10 +123,15 @@ class BootLoader:
     missing_modules: tuple[str, ...]
     """GRUB modules that booting Xen needs and that the platform in use does not have."""
     environment: str
-    """Folder where GRUB can both read and clear our environment block (/boot/grub, /boot/efi/EFI/xenable);
-    empty where there is none: a one-shot is then impossible."""
+    """Folder where GRUB can both read and clear our environment block (/boot/grub, /boot/efi/EFI/xenable),
+    or only read it, with own_loader; empty where there is none: a one-shot is then impossible."""
     environment_obstacle: str
     """Why /boot/grub itself is no such folder; empty where it is."""
+    own_loader: str
+    """Where GRUB can only read that folder: the one on the ESP for a GRUB of Xenable's, which the firmware's
+    one-shot starts (boot/efi.py)."""
+    own_loader_obstacle: str
+    """Why there is no such folder where one would help; empty under BIOS."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,16 @@ import contextlib
 from dataclasses import dataclass, replace
 
 from xenable import health, journal, watchdog
+from xenable.boot import efi
 from xenable.boot.environment import (
+    UNKNOWN,
     Environment,
     block_hidden,
+    by_firmware,
     environment_folder,
     environment_path,
     read_environment,
+    used_up,
     write_environment,
 )
 from xenable.boot.slots import (
@@ -33,6 +37,11 @@ from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import EntryState, Status
 from xenable.trialrecord import TRIAL, Trial, of_last_boot, read_trial, this_boot, write_trial
+
+REVOKED = (
+    "the firmware's BootNext was taken back, so the next reset boots the native system: "
+    "`sudo xenable apply` sets it again"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +96,7 @@ def status(host: Host) -> TrialStatus:
     trial = read_trial(host)
     if xen and env.trying:
         return _answer(host, Status.TRYING, _trying(host, trial), xen, env)
-    half = half or off_menu(host, env)
+    half = half or off_menu(host, env) or (REVOKED if _revoked(host, env) else "")
     if xen and env.default:
         return _answer(host, Status.CONFIRMED, half or _confirmed(host, env, trial), xen, env)
     if env.try_slot:
@@ -105,9 +114,14 @@ def status(host: Host) -> TrialStatus:
     return _answer(host, Status.NATIVE, half or _idle(host), xen, env)
 
 
+def _revoked(host: Host, env: Environment) -> bool:
+    """Whether the block asks for a slot, and the firmware, which has the one-shot, has lost its word."""
+    return bool(env.choice) and by_firmware(host, environment_folder(host)) and not efi.is_next(host)
+
+
 def off_menu(host: Host, env: Environment) -> str:
     """Where the menu has no entry for the slot that the block asks for, that, and what to do; else empty."""
-    slot = _choice(env)
+    slot = env.choice
     if not slot or not unlisted(host, slot):
         return ""
     return (
@@ -146,14 +160,10 @@ def _idle(host: Host) -> str:
 
 def next_boot(host: Host, env: Environment | None) -> str:
     """What GRUB chooses at the next reset: the slot, or nothing for native. The same rule as in the menu."""
-    choice = _choice(env) if env is not None else ""
+    choice = env.choice if env is not None else ""
     there = choice in SLOTS and host.exists(slot_folder(choice) / "boot.cfg")
-    return choice if there and not unlisted(host, choice) else ""
-
-
-def _choice(env: Environment) -> str:
-    """The slot that the block asks for."""
-    return env.try_slot or (env.default if env.trying != env.default else "")
+    lost = env is not None and _revoked(host, env)
+    return choice if there and not unlisted(host, choice) and not lost else ""
 
 
 def _answer(host: Host, state: Status, reason: str, xen: bool, env: Environment | None) -> TrialStatus:
@@ -245,10 +255,22 @@ def on_course(host: Host) -> bool:
         return False
     if env.trying and running_xen(host):
         return True
-    slot = _choice(env)
-    if not slot or unlisted(host, slot):
+    slot = env.choice
+    if not slot or unlisted(host, slot) or _revoked(host, env):
         return False
     return bool(env.try_slot) or not newest_pair_differs(host, slot)
+
+
+def note_start(host: Host) -> None:
+    """Where GRUB can't, put into the block which slot was started: in dom0, or natively if dom0 never ran.
+
+    A default that passed is next again where another slot was started. Errors: XenableError.
+    """
+    folder = environment_folder(host)
+    env = environment(host)
+    if env is not None and used_up(host, folder):
+        stage = "started" if running_xen(host) else UNKNOWN
+        write_environment(host, folder, replace(env, stage=stage))
 
 
 def arm(host: Host, slot: str) -> None:

@@ -12,6 +12,7 @@ from lab.scenarios import (
     faults,
     guests,
     kernel,
+    mirror,
     mishaps,
     neighbours,
     places,
@@ -35,6 +36,7 @@ SCENARIOS: tuple[tuple[str, Callable[[Lab], None]], ...] = (
     ("places", places.run),
     ("cloud-image", cloudimage.run),
     ("neighbours", neighbours.run),
+    ("mirror", mirror.run),
     ("bridge", bridge.run),
     ("kernel", kernel.run),
 )  # fmt: skip

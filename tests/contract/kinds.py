@@ -8,7 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.unit.boot.firmware import add_firmware
+from xenable.boot.efi import make_entry
 from xenable.boot.environment import Environment, write_environment
+from xenable.boot.loader import WORK
 from xenable.host import Host
 from xenable.steps import KINDS
 from xenable.steps.base import Step
@@ -16,6 +19,7 @@ from xenable.steps.environment import BootEnvironment
 from xenable.steps.fetch import FetchPackages
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
+from xenable.steps.loader import OwnLoader
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.options import SetOptions
 from xenable.steps.packages import InstallPackages
@@ -43,6 +47,7 @@ XENDOMAINS = (
 ).encode("latin-1")
 """With no newline at its end, and a byte that is no UTF-8."""
 NO_SAVING = (("XENDOMAINS_SAVE", '""'), ("XENDOMAINS_RESTORE", "false"))
+ESP = "/boot/efi"
 GENERATOR = Path("/etc/grub.d/90_xenable")
 CONFIGURATION = Path("/etc/default/grub.d/50-site.cfg")
 
@@ -73,6 +78,16 @@ def _site_file() -> None:
 def _site_link() -> None:
     CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
     CONFIGURATION.symlink_to("../elsewhere")
+
+
+def furnish_firmware() -> None:
+    """An EFI system partition. What /boot is on here has no UUID, so that is made up."""
+    add_firmware(Host())
+    Path(f"{ESP}/EFI").mkdir(parents=True)
+    probe = Path("/usr/sbin/grub-probe")
+    probe.unlink()
+    probe.write_text("#!/bin/sh\necho 1234-ABCD\n")
+    probe.chmod(0o755)
 
 
 def _half_written() -> None:
@@ -219,6 +234,13 @@ def _half_environment() -> None:
     Path("/boot/grub/sub/.xenable.env.xenable-new").write_bytes(b"x" * 300)
 
 
+def _half_loader() -> None:
+    Path(f"{ESP}/EFI/xenable").mkdir()
+    Path(f"{ESP}/EFI/xenable/.grubx64.efi.xenable-new").write_bytes(b"MZ")
+    Host().make_folder(WORK)
+    Host().write(WORK / "memdisk.tar", b"#")
+
+
 def _slot_machine() -> None:
     furnish_slot(Path("/"))
     write_environment(Host(), "/boot/grub", Environment())
@@ -332,6 +354,23 @@ EXAMPLES: tuple[Example, ...] = (
         begin=(
             lambda: Path("/boot/grub/sub").mkdir(parents=True),
             _half_environment,
+        ),
+    ),
+    Example(
+        name="boot-environment that GRUB can only read",
+        step=BootEnvironment(folder="/boot/grub/sub", by_firmware=True),
+        prepare=lambda: add_firmware(Host()),
+        foreign=None,
+        begin=(_half_environment,),
+    ),
+    Example(
+        name="own-loader",
+        step=OwnLoader(folder=f"{ESP}/EFI/xenable"),
+        prepare=furnish_firmware,
+        foreign=None,
+        begin=(
+            _half_loader,
+            lambda: make_entry(Host()),
         ),
     ),
     Example(

@@ -14,7 +14,7 @@ OURS = ("var/lib/xenable", "var/log", "var/cache/apt/pkgcache.bin", "var/cache/a
 DPKG = ("var/lib/dpkg/status", "var/lib/dpkg/lock", "var/lib/dpkg/updates", "var/lib/dpkg/triggers")
 """dpkg writes its database in an order of its own; the tests compare what it says instead."""
 
-FOLDERS = ("etc", "boot", "srv", "var/lib/dpkg", "var/lib/apt", "var/cache/apt")
+FOLDERS = ("etc", "boot", "srv", "sys/firmware", "var/lib/dpkg", "var/lib/apt", "var/cache/apt")
 
 Tree = dict[str, tuple[object, ...]]
 

@@ -16,12 +16,21 @@ from xenable.model import EntryState
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
+from xenable.steps.loader import OwnLoader
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.slot import Arm, FillSlot
 from xenable.steps.statoverride import StatOverride
 from xenable.steps.units import EnableUnit
 
-from ..contract.kinds import ENTRY, PACKAGES, furnish_packages, furnish_slot, furnish_units
+from ..contract.kinds import (
+    ENTRY,
+    ESP,
+    PACKAGES,
+    furnish_firmware,
+    furnish_packages,
+    furnish_slot,
+    furnish_units,
+)
 from ..contract.sandbox import boot_menu, command, inside, needs_sandbox
 from ..contract.trees import Tree, contents, difference, tree
 from .dying import die, finish, put_back
@@ -42,7 +51,14 @@ BOOT_STEPS: tuple[Step, ...] = (
     FillSlot(deadline=300, hold=False),
     Arm(),
 )
+FIRMWARE_STEPS: tuple[Step, ...] = (
+    OwnLoader(folder=f"{ESP}/EFI/xenable"),
+    BootEnvironment(folder="/boot/grub", by_firmware=True),
+    FillSlot(deadline=300, hold=False),
+    Arm(),
+)
 FOLDERS = (
+    "sys/firmware",
     "etc/default",
     "etc/grub.d",
     "etc/systemd",
@@ -67,6 +83,11 @@ def furnish_menu() -> None:
 def furnish_boot() -> None:
     furnish_units()
     furnish_slot(Path("/"))
+
+
+def furnish_mirror() -> None:
+    furnish_slot(Path("/"))
+    furnish_firmware()
 
 
 def look() -> Tree:
@@ -97,8 +118,13 @@ def put_back_whole(original: Tree, had: set[str], when: str) -> None:
 
 @pytest.mark.parametrize(
     ("steps", "prepare"),
-    [(MENU_STEPS, furnish_menu), (BOOT_STEPS, furnish_boot), ((PACKAGES,), furnish_packages)],
-    ids=["menu", "boot", "packages"],
+    [
+        (MENU_STEPS, furnish_menu),
+        (BOOT_STEPS, furnish_boot),
+        (FIRMWARE_STEPS, furnish_mirror),
+        ((PACKAGES,), furnish_packages),
+    ],
+    ids=["menu", "boot", "firmware", "packages"],
 )
 def test_kill_at_every_line_of_the_journal(steps: tuple[Step, ...], prepare: Callable[[], None]) -> None:
     apply = partial(finish, steps=steps)

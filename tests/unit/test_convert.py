@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.factory import make_config
+from tests.unit.boot.firmware import add_firmware
 from xenable import convert, engine, journal, trial
+from xenable.boot import efi
 from xenable.boot.environment import Environment, write_environment
 from xenable.errors import Exit, XenableError
 from xenable.host import Host
-from xenable.steps import menu
+from xenable.steps import loader, menu
 from xenable.steps.files import WriteFile
 
 TERMS = journal.Terms()
@@ -167,3 +169,24 @@ def test_a_file_of_ours_that_is_gone_comes_back(host: Host) -> None:
     assert host.text(own.path) == own.content and not host.exists("/etc/one")
     assert {(event.number, event.total) for event in told} == {(1, 1)}
     assert convert.revert(host) == () and host.names("/etc") == ("two",)
+
+
+def test_a_grub_of_ours_that_is_gone_is_made_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, or its entry, nothing starts Xen where the firmware has the one-shot."""
+    monkeypatch.setattr(loader, "build", lambda _host: b"GRUB")
+    add_firmware(host)
+    host.make_folder("/boot/efi/EFI")
+    own = loader.OwnLoader(folder="/boot/efi/EFI/xenable")
+    convert.start(host, (GOOD, own), TERMS)
+    assert convert._lost_loader(host, journal.read_journal(host)) == ()
+    for lost in ("file", "entry"):
+        if lost == "file":
+            host.remove("/boot/efi/EFI/xenable/grubx64.efi")
+        else:
+            efi.remove_entry(host)
+        steps = convert._lost_loader(host, journal.read_journal(host))
+        assert steps == (own,)
+        engine.repeat(host, steps)
+        assert own.is_done(host)
+    assert convert.revert(host) == ()
+    assert host.names("/boot/efi/EFI") == () and efi.entry_number(host) is None

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.boot.firmware import add_firmware, variable
 from xenable import gate, health, trial
-from xenable.boot.environment import Environment, read_environment, write_environment
+from xenable.boot.efi import is_next
+from xenable.boot.environment import UNKNOWN, Environment, read_environment, write_environment
 from xenable.engine import plan_into_journal
 from xenable.errors import XenableError
 from xenable.health import Before
@@ -358,6 +360,80 @@ def test_on_native_without_a_trial_nothing_is_written(native: Host) -> None:
     write_environment(native, GRUB, Environment(default="a"))
     gate.run_gate(native)
     assert read_trial(native) is None
+
+
+def by_firmware(host: Host, env: Environment) -> None:
+    """The block of a machine whose firmware has the one-shot, and has taken it for this boot."""
+    add_firmware(host)
+    host.write("/proc/sys/kernel/random/boot_id", b"of-before\n")
+    write_environment(host, GRUB, env, firmware=True)
+    host.set_variable(variable("BootNext"), None)
+    host.write("/proc/sys/kernel/random/boot_id", f"{BOOT_ID}\n".encode())
+
+
+def test_a_dom0_that_the_firmware_started_is_accepted_and_is_next(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_firmware(host, Environment(try_slot="a"))
+    asked = looks(monkeypatch, ("sshd: nothing listens",), ())
+    gate.run_gate(host)
+    assert asked == [False, False]
+    assert read_environment(host, GRUB) == Environment(default="a")
+    assert is_next(host)
+    # systemd starts the gate once more with later jobs: there is nothing to judge then, whatever is set.
+    host.set_variable(variable("BootNext"), None)
+    gate.run_gate(host)
+    assert asked == [False, False] and not is_next(host)
+
+
+def test_firmware_that_takes_no_word_leaves_dom0_on_trial(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_firmware(host, Environment(try_slot="a"))
+    looks(monkeypatch, ())
+    ran = commands(monkeypatch)
+    real = Host.set_variable
+
+    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
+        if data is not None and "BootNext" in str(path):
+            raise XenableError(f"cannot write {path}: No space left on device")
+        real(self, path, data)
+
+    monkeypatch.setattr(Host, "set_variable", refuse)
+    gate.run_gate(host)
+    record = read_trial(host)
+    assert record is not None and record.verdict == "gave-up"
+    assert "No space left on device" in record.missing[0]
+    assert ["systemctl", "reboot", "--force"] in ran
+    env = read_environment(host, GRUB)
+    assert env is not None and (env.trying, env.default) == ("a", "")
+
+
+@pytest.mark.parametrize(
+    ("env", "noted", "armed"),
+    [
+        (Environment(try_slot="a"), Environment(trying="a", stage=UNKNOWN), False),
+        (Environment(default="a"), Environment(trying="a", default="a", stage=UNKNOWN), False),
+        # The one that passed is next, beside a newer one that failed.
+        (
+            Environment(try_slot="b", default="a"),
+            Environment(trying="b", default="a", stage=UNKNOWN),
+            True,
+        ),
+    ],
+)
+def test_natively_what_the_firmware_started_is_noted(
+    native: Host, env: Environment, noted: Environment, armed: bool
+) -> None:
+    by_firmware(native, env)
+    gate.run_gate(native)
+    assert read_environment(native, GRUB) == noted
+    assert is_next(native) is armed
+    record = read_trial(native)
+    assert record is not None and (record.slot, record.verdict) == (noted.trying, "fell-back")
+    before = native.read(f"{GRUB}/xenable.env")
+    gate.run_gate(native)
+    assert native.read(f"{GRUB}/xenable.env") == before
 
 
 def test_a_dead_man_that_the_initrd_did_not_start_is_started(

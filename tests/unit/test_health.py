@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.boot.firmware import ATTRIBUTES, add_firmware, variable
 from xenable import health
+from xenable.boot.environment import Environment, write_environment
 from xenable.errors import XenableError
 from xenable.health import Before
 from xenable.host import Host, Result, StrPath
@@ -111,6 +113,16 @@ def test_a_healthy_dom0_lacks_nothing(host: Dom0) -> None:
 def test_a_command_that_fails_is_named(host: Dom0, command: str, answer: Result, said: str) -> None:
     host = replace(host, answers={**HEALTHY, command: answer})
     assert any(said in word for word in missing(host))
+
+
+def test_the_firmware_has_to_know_the_next_start(host: Dom0) -> None:
+    """Where it keeps the note, a dom0 whose firmware can't be reached would be native at the next reset."""
+    host.make_folder("/boot/grub")
+    add_firmware(host)
+    write_environment(host, "/boot/grub", Environment(try_slot="a"), firmware=True)
+    assert missing(host) == ()
+    host.set_variable(variable("BootNext"), ATTRIBUTES + b"\0\0")
+    assert missing(host, confirmed=True) == ("the firmware: BootNext is set to entry 0000 already",)
 
 
 def test_memory_that_is_less_than_asked_is_named(host: Dom0) -> None:

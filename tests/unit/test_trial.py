@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.boot.firmware import add_firmware, variable
 from xenable import trial, watchdog
 from xenable.boot.environment import Environment, read_environment, write_environment
 from xenable.errors import Exit, XenableError
@@ -242,6 +243,73 @@ def test_the_reason_of_a_fall_back(host: Host, env: Environment, written: Trial 
     if written:
         write_trial(host, written)
     assert reason in trial.status(host).reason
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (None, "or it never began: GRUB could not load it, or the firmware did not heed its BootNext"),
+        (record(verdict="armed", seconds=0), "or it never began"),
+        (record(verdict="gave-up", missing=("sshd: nothing",)), "it waited for sshd: nothing"),
+        (record(verdict="fell-back", reason="xl: broken"), "xl: broken"),
+    ],
+)
+def test_the_reason_where_grub_can_note_nothing(host: Host, written: Trial | None, reason: str) -> None:
+    whole = {
+        "id": "x",
+        "xen": "4.20",
+        "kernel": "6.12",
+        "xen_arguments": "",
+        "dom0_arguments": "",
+        "sha256": {},
+    }
+    host.make_folder("/boot/xenable/a")
+    host.write("/boot/xenable/a/manifest.json", json.dumps(whole).encode())
+    add_firmware(host)
+    write_environment(host, GRUB, Environment(try_slot="a"), firmware=True)
+    assert trial.status(host).state is Status.ARMED
+    boots(host, "another")
+    if written:
+        write_trial(host, written)
+    now = trial.status(host)
+    assert (now.state, now.next_boot) == (Status.FELL_BACK, "native")
+    assert reason in now.reason
+
+
+@pytest.mark.parametrize(
+    ("xen", "env", "state"),
+    [
+        (False, Environment(try_slot="a"), Status.ARMED),
+        (True, Environment(default="a"), Status.CONFIRMED),
+    ],
+)
+def test_the_firmwares_one_shot_that_somebody_took_back_is_said(
+    host: Host, xen: bool, env: Environment, state: Status
+) -> None:
+    """Nothing was started: that is no fall-back, and in dom0 no trial."""
+    add_firmware(host)
+    for slot in ("a", "b"):
+        host.make_folder(f"/boot/xenable/{slot}")
+        host.write(f"/boot/xenable/{slot}/boot.cfg", b"")
+    if xen:
+        under_xen(host)
+    write_environment(host, GRUB, env, firmware=True)
+    now = trial.status(host)
+    assert (now.state, now.next_boot) == (state, "xen")
+    host.set_variable(variable("BootNext"), None)
+    now = trial.status(host)
+    assert (now.state, now.next_boot) == (state, "native")
+    assert "was taken back" in now.reason
+    assert not trial.on_course(host)
+
+
+def test_the_menu_has_no_say_where_the_firmware_has_the_one_shot(host: Host) -> None:
+    add_firmware(host)
+    host.make_folder("/boot/xenable/a")
+    host.write("/boot/xenable/a/boot.cfg", b"")
+    host.write("/boot/grub/grub.cfg", b"menuentry 'Debian' { true }\n")
+    write_environment(host, GRUB, Environment(try_slot="a"), firmware=True)
+    assert (trial.status(host).state, trial.status(host).next_boot) == (Status.ARMED, "xen")
 
 
 @pytest.mark.parametrize(

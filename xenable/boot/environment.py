@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from xenable.boot import efi
 from xenable.errors import XenableError
 from xenable.host import Host, StrPath
 
@@ -26,6 +27,13 @@ TRYING = "xenable_trying"
 DEFAULT = "xenable_default"
 STAGE = "xenable_stage"
 STARTED = "xenable_started"
+FIRMWARE = "xenable_firmware"
+"""Set where GRUB can't write the block: the firmware's BootNext is the one-shot (boot/efi.py). It stays as
+long as the block does."""
+SET_IN = "xenable_set_in"
+"""The boot in which the firmware's one-shot was set: in each later one it is used up."""
+UNKNOWN = "unknown"
+"""The stage where GRUB can't note any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +47,15 @@ class Environment:
     default: str = ""
     """Slot that passed the gate."""
     stage: str = ""
-    """`loading`, `started`, `load-failed`; `refused` when the menu did not start an entry once more."""
+    """`loading`, `started`, `load-failed`; `refused` when the menu did not start an entry once more; or
+    UNKNOWN."""
     started: str = ""
     """GRUB's clock at the hand-over, `YYYY-MM-DD HH:MM:SS`: UTC on a machine whose hardware clock is."""
+
+    @property
+    def choice(self) -> str:
+        """The slot that the block asks for; empty when that is the native system."""
+        return self.try_slot or (self.default if self.trying != self.default else "")
 
 
 _NAMES = {"try_slot": TRY, "trying": TRYING, "default": DEFAULT, "stage": STAGE, "started": STARTED}
@@ -116,36 +130,101 @@ def environment_path(folder: StrPath) -> str:
 
 
 def read_environment(host: Host, folder: StrPath) -> Environment | None:
-    """What the block in this folder says; None when there is no file. Errors: XenableError when damaged."""
+    """What the block in this folder says; None when there is no file. Errors: XenableError when damaged.
+
+    Where the firmware has the one-shot, and had it before this boot, GRUB could not note that it is used up:
+    it is added here.
+    """
     path = environment_path(folder)
     if not host.exists(path):
         return None
     values = parse_block(host.read(path))
+    env = _environment(values)
+    if _used_up(host, values):
+        return replace(env, try_slot="", trying=env.choice, stage=UNKNOWN, started="")
+    return env
+
+
+def by_firmware(host: Host, folder: StrPath) -> bool:
+    """Whether the block in this folder says that the firmware has the one-shot; no block says nothing."""
+    return FIRMWARE in _values(host, environment_path(folder))
+
+
+def used_up(host: Host, folder: StrPath) -> bool:
+    """Whether the firmware had its one-shot before this boot, and nobody has written that into the block."""
+    return _used_up(host, _values(host, environment_path(folder)))
+
+
+def write_environment(
+    host: Host, folder: StrPath, env: Environment, *, firmware: bool | None = None
+) -> None:
+    """Put it on disk: in place when the file is there, else a new file with blocks of its own.
+
+    Variables that are not ours are kept. A damaged block is replaced. firmware: whether the firmware has the
+    one-shot, where the block need not say so yet; BootNext is set then, or taken back, as well.
+    Errors: XenableError; what could not be armed is not in the block then.
+    """
+    path = environment_path(folder)
+    before = _values(host, path)
+    values = before | {name: str(getattr(env, field)) for field, name in _NAMES.items()}
+    if firmware is not None:
+        values = {name: value for name, value in values.items() if name not in (FIRMWARE, SET_IN)}
+        values |= {FIRMWARE: "yes"} if firmware else {}
+    if FIRMWARE not in values:
+        _write_block(host, path, values, grub_writes=True)
+        return
+    values[SET_IN] = _boot_id(host)
+    if env.choice and (found := efi.obstacle(host)):
+        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=efi.HINT)
+    try:
+        if not env.choice:
+            # Native first: between the two nothing starts what the block does not name any more.
+            efi.clear_next(host)
+    finally:
+        _write_block(host, path, values, grub_writes=False)
+        # GRUB reads a file system without its journal.
+        host.settle(folder)
+    if env.choice:
+        try:
+            efi.set_next(host)
+        except XenableError:
+            _write_block(host, path, before, grub_writes=False)
+            raise
+
+
+def _environment(values: Mapping[str, str]) -> Environment:
     env = replace(Environment(), **{field: values.get(name, "") for field, name in _NAMES.items()})
     # GRUB's clock says 9 where a date has 09 (grub-core/hook/datehook.c).
     return replace(env, started=re.sub(r"\b([0-9])\b", r"0\1", env.started))
 
 
-def write_environment(host: Host, folder: StrPath, env: Environment) -> None:
-    """Put it on disk: in place when the file is there, else a new file with blocks of its own.
+def _used_up(host: Host, values: Mapping[str, str]) -> bool:
+    # Whatever BootNext says now: there is firmware that forgets it, and some that does not.
+    return FIRMWARE in values and bool(_environment(values).choice) and values.get(SET_IN) != _boot_id(host)
 
-    Variables that are not ours are kept. A damaged block is replaced. Errors: XenableError.
-    """
-    path = environment_path(folder)
-    values: dict[str, str] = {}
-    if host.exists(path):
-        try:
-            values = parse_block(host.read(path))
-        except XenableError:
-            # What can't be parsed can't be kept, and GRUB can't read it either.
-            values = {}
-    values.update((name, str(getattr(env, field))) for field, name in _NAMES.items())
+
+def _boot_id(host: Host) -> str:
+    return host.text("/proc/sys/kernel/random/boot_id").strip()
+
+
+def _values(host: Host, path: str) -> dict[str, str]:
+    """All that a block says; empty where there is none. What can't be parsed can't be kept, nor can GRUB
+    read it."""
+    if not host.exists(path):
+        return {}
+    try:
+        return parse_block(host.read(path))
+    except XenableError:
+        return {}
+
+
+def _write_block(host: Host, path: str, values: Mapping[str, str], *, grub_writes: bool) -> None:
     block = format_block(values)
     if host.exists(path) and host.path(path).stat().st_size == SIZE:
         host.overwrite(path, block)
     else:
         host.write(path, block)
-        if host.path(path).stat().st_blocks == 0:
+        if grub_writes and host.path(path).stat().st_blocks == 0:
             # Data kept inside the inode has no block that GRUB could write.
             host.remove(path)
             raise XenableError(

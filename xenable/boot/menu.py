@@ -140,7 +140,8 @@ function xenable_first {
 about to be another's. xenable_native starts the menu over with our choice switched off: a reset would come
 back here for ever when the block can't be written. Where somebody else chose an entry with Xen, as GRUB's
 default or as a one-shot that GRUB can't clear, the first entry takes its place then (xenable_first): else it
-would start over for ever, or after each failure anew."""
+would start over for ever, or after each failure anew. Where the firmware has the one-shot, another
+GRUB starts the slots (boot/loader.py): here none could be noted, so there are no entries for them."""
 
 
 # --------------------------------------------------------------------------------- the choice of the default
@@ -153,7 +154,9 @@ set xenable_trying=
 set xenable_default=
 set xenable_choice=
 if [ "$xenable_avoid" != "" ]; then set default=0; fi
-if [ "$xenable_off" = "" -a "$boot_once" = "" -a -s "$xenable_block" ]; then
+set xenable_firmware=
+if [ -s "$xenable_block" ]; then load_env --file "$xenable_block" xenable_firmware; fi
+if [ "$xenable_off$xenable_firmware" = "" -a "$boot_once" = "" -a -s "$xenable_block" ]; then
 	load_env --file "$xenable_block" xenable_try xenable_trying xenable_default
 	if [ "$xenable_try" != "" ]; then
 		set xenable_choice="$xenable_try"
@@ -173,7 +176,7 @@ fi
 def _slots(inputs: MenuInputs) -> Iterator[str]:
     for slot in SLOTS:
         title = f"{_system(inputs)}, with Xen (Xenable, slot {slot.upper()})"
-        yield f'if [ -f "$xenable_slots/{slot}/boot.cfg" ]; then'
+        yield f'if [ "$xenable_firmware" = "" -a -f "$xenable_slots/{slot}/boot.cfg" ]; then'
         # A slot may be the default, and the default must not ask for a password nobody is there to type.
         yield _entry(title, f"xenable-{slot}", "--unrestricted ")
         yield f'\tset xenable_slot="$xenable_slots/{slot}"'
@@ -194,6 +197,7 @@ def _slots(inputs: MenuInputs) -> Iterator[str]:
 def _pairs(inputs: MenuInputs) -> Iterator[str]:
     if not inputs.pairs:
         return
+    yield 'if [ "$xenable_firmware" = "" ]; then'
     if inputs.submenu:
         yield f"submenu {quote(f'{_system(inputs)}, with Xen (Xenable)')} $menuentry_id_option 'xenable' {{"
     for pair in inputs.pairs:
@@ -203,6 +207,7 @@ def _pairs(inputs: MenuInputs) -> Iterator[str]:
             yield from _pair(inputs, pair, f"{pair.id}-recovery", note, inputs.recovery_linux_words)
     if inputs.submenu:
         yield "}"
+    yield "fi"
 
 
 def _pair(inputs: MenuInputs, pair: Pair, id: str, note: str, words: Sequence[str]) -> Iterator[str]:

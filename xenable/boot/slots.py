@@ -18,7 +18,7 @@ from pathlib import Path
 
 from xenable.boot.commandline import dom0_arguments, is_trial_word, serial_consoles
 from xenable.boot.deadman import MODULES, append_archive, deadman_archive, watchdog_modules
-from xenable.boot.environment import Environment, environment_folder, read_environment
+from xenable.boot.environment import Environment, by_firmware, environment_folder, read_environment
 from xenable.boot.menu import SLOTS
 from xenable.boot.pairs import parse_series
 from xenable.boot.room import room_to_keep
@@ -156,8 +156,11 @@ def missing_entries(menu: str, ids: Iterable[str]) -> tuple[str, ...]:
 def unlisted(host: Host, slot: str) -> bool:
     """Whether the menu has no entry for a slot: GRUB then boots something else in its place.
 
-    A menu that this process may not read is not known to lack one.
+    A menu that this process may not read is not known to lack one, and where the firmware has the one-shot
+    the slot is not started by the menu.
     """
+    if by_firmware(host, environment_folder(host)):
+        return False
     return bool(missing_entries(host.text(MENU), (f"xenable-{slot}",))) and _readable(host, MENU)
 
 

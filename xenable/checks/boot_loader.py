@@ -10,7 +10,7 @@ from xenable.checks.base import Rule, are, words
 from xenable.checks.kernels import adds_kernel
 from xenable.config import Config
 from xenable.errors import XenableError
-from xenable.machine import Answer, Facts, FileSystem, FirmwareKind, LoaderKind, Menu, MenuEntry
+from xenable.machine import Answer, Facts, FirmwareKind, LoaderKind, Menu, MenuEntry
 from xenable.model import Finding, Severity
 
 NOT_GRUB = Rule(
@@ -76,6 +76,17 @@ PENDING = Rule(
     remedy="If it is not wanted: `grub-editenv - unset next_entry`.",
 )
 
+BY_FIRMWARE = Rule(
+    id="boot/one-shot-by-firmware",
+    severity=Severity.WARNING,
+    title="The firmware starts Xen, by its BootNext",
+    why="It starts a small GRUB for Xen from the EFI system partition. Xenable sets BootNext for the trial, "
+    "and anew after each good start; every other start is the native system. BootNext comes before the "
+    "firmware's own order, and so before a rescue system from the network.",
+    remedy="Nothing to do. For a rescue system from the network, reset once more before dom0 has passed. "
+    "`xenable revert` takes that GRUB and its entry away again.",
+)
+
 COMMAND_LINE = Rule(
     id="boot/command-line",
     severity=Severity.BLOCKER,
@@ -112,6 +123,7 @@ RULES = (
     STALE,
     LOADER_UNKNOWN,
     PENDING,
+    BY_FIRMWARE,
 )
 
 PLATFORM = {FirmwareKind.BIOS: "i386-pc", FirmwareKind.UEFI: "x86_64-efi"}
@@ -131,25 +143,31 @@ def check_boot_loader(facts: Facts, config: Config) -> Iterator[Finding]:
     elif b.missing_modules:
         yield MODULES.found(f"/boot/grub/{platform} lacks {words(b.missing_modules)}.")
     if not b.environment:
-        esp = facts.storage.esp
         yield ONE_SHOT.found(
             f"GRUB can't write to /boot/grub: {b.environment_obstacle or 'the reason is unknown'}. "
-            + (
-                f"The EFI system partition at {esp.mount_point} can't be used instead{_why_not(esp)}."
-                if esp
-                else "There is no EFI system partition to use instead."
-            ),
+            + _no_other_place(facts),
             "Put /boot on a plain partition with ext4, without LVM or RAID, and run `grub-install`."
-            if esp or facts.firmware.kind is FirmwareKind.BIOS
+            if facts.storage.esp or facts.firmware.kind is FirmwareKind.BIOS
             else "",
+        )
+    elif b.own_loader:
+        obstacle = b.environment_obstacle
+        yield BY_FIRMWARE.found(
+            f"{obstacle[:1].upper()}{obstacle[1:]}, and it can't write to the EFI system partition either."
         )
 
 
-def _why_not(esp: FileSystem) -> str:
+def _no_other_place(facts: Facts) -> str:
+    """Why neither the EFI system partition nor the firmware can have the note: whole sentences."""
+    esp, firmware = facts.storage.esp, facts.boot_loader.own_loader_obstacle
+    if esp is None:
+        return "There is no EFI system partition to use instead."
     layers = [layer for layer in esp.stack if layer not in ("part", "disk", "multipath")]
-    if layers:
-        return f": it is on {layers[0]}, where GRUB can only read"
-    return ": it is mounted read-only" if esp.read_only else ""
+    why = f": it is on {layers[0]}, where GRUB can only read" if layers else ""
+    if esp.read_only:
+        why = ": it is mounted read-only"
+    said = f"The EFI system partition at {esp.mount_point} can't be used instead{why}."
+    return f"{said} Nor can the firmware's BootNext: {firmware}." if firmware else said
 
 
 def check_menu(facts: Facts, config: Config) -> Iterator[Finding]:
@@ -159,7 +177,8 @@ def check_menu(facts: Facts, config: Config) -> Iterator[Finding]:
     if not menu.readable:
         yield MENU_UNREADABLE.found("/boot/grub/grub.cfg can't be read, or is not understood.")
         return
-    if menu.next_entry:
+    # The firmware's one-shot starts the machine before GRUB looks for its own.
+    if menu.next_entry and not facts.boot_loader.own_loader:
         yield PENDING.found(f"next_entry is {menu.next_entry!r}: someone used grub-reboot.")
     if facts.conversion.state == "none":
         if menu.stale is Answer.YES:

@@ -142,8 +142,8 @@ def _parts(facts: Facts) -> tuple[FileSystem, ...]:
     """The file systems that a conversion writes to, each once."""
     s = facts.storage
     parts = [fs for fs in (s.root, s.boot) if fs is not None]
-    environment = facts.boot_loader.environment
-    if s.esp is not None and environment.startswith(s.esp.mount_point.rstrip("/") + "/"):
+    places = (facts.boot_loader.environment, facts.boot_loader.own_loader)
+    if s.esp is not None and any(place.startswith(s.esp.mount_point.rstrip("/") + "/") for place in places):
         parts.append(s.esp)
     return tuple({fs.mount_point: fs for fs in parts}.values())
 

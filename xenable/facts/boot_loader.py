@@ -4,18 +4,29 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
+from xenable.boot import efi, loader
+from xenable.boot.efi import current_option, efi_variable, parse_load_option
 from xenable.boot.environment import FOLDERS
 from xenable.facts.dpkg import Known, installed
 from xenable.facts.files import line, part
-from xenable.facts.firmware import EFI, LOADER, efi_variable
-from xenable.facts.storage import BLOCK, Mount, device_under, disks_under, file_system_at, read_mounts
+from xenable.facts.firmware import EFI, LOADER
+from xenable.facts.storage import (
+    BLOCK,
+    Mount,
+    device_under,
+    devices_under,
+    disks_under,
+    file_system_at,
+    read_mounts,
+)
 from xenable.host import Host
-from xenable.machine import BootLoader, FileSystem, Firmware, FirmwareKind, LoaderKind, Storage
+from xenable.machine import Answer, BootLoader, FileSystem, Firmware, FirmwareKind, LoaderKind, Storage
 
 GRUB = "/boot/grub"
+ON_ESP = efi.OWN.rpartition("/")[0]
 
 NEEDED_MODULES = (
     *("multiboot2", "gzio", "search", "search_fs_uuid", "loadenv", "reboot", "datehook"),
@@ -31,15 +42,13 @@ PLAIN = ("part", "disk", "multipath")
 """Devices that GRUB sees as the firmware's disks. On lvm and raid (diskfilter) it reads only, and on a
 crypt device it would have to be unlocked before the environment is read."""
 
-_FILE_PATH = (4, 4)
-"""Type and sub-type of a device path node with a file's path (UEFI specification 10.3.5.4)."""
-
 
 def probe_boot_loader(
     host: Host, firmware: Firmware, storage: Storage, known: Mapping[str, Known]
 ) -> BootLoader:
     kind, name = _from_efi(host, storage) if firmware.kind is FirmwareKind.UEFI else _from_mbr(host)
     environment, obstacle = _environment(host, storage)
+    own_loader, why_not = ("", "") if environment else _own_loader(host, firmware, storage)
     return BootLoader(
         kind=kind,
         name=name,
@@ -50,27 +59,11 @@ def probe_boot_loader(
             if any(file.endswith(".mod") for file in host.names(f"{GRUB}/{name}"))
         ),
         missing_modules=_missing_modules(host, firmware),
-        environment=environment,
+        environment=environment or (GRUB if own_loader else ""),
         environment_obstacle=obstacle,
+        own_loader=own_loader,
+        own_loader_obstacle=why_not,
     )
-
-
-def parse_load_option(data: bytes) -> tuple[str, str]:
-    """Description and path of the file of a Boot#### variable; empty where there is none."""
-    end = 6
-    while data[end : end + 2] not in (b"\0\0", b"", data[end : end + 1]):
-        end += 2
-    description = data[6:end].decode("utf-16-le", "replace")
-    path = ""
-    position = end + 2
-    while len(data) >= position + 4:
-        kind, sub_kind, length = struct.unpack_from("<BBH", data, position)
-        if length < 4 or kind == 0x7F:
-            break
-        if (kind, sub_kind) == _FILE_PATH:
-            path += data[position + 4 : position + length].decode("utf-16-le", "replace").rstrip("\0")
-        position += length
-    return description, path
 
 
 def _from_efi(host: Host, storage: Storage) -> tuple[LoaderKind, str]:
@@ -78,12 +71,7 @@ def _from_efi(host: Host, storage: Storage) -> tuple[LoaderKind, str]:
     if info := efi_variable(host, "LoaderInfo", LOADER):
         name = info.decode("utf-16-le", "replace").rstrip("\0")
         return _named(name), name
-    description = path = ""
-    current = efi_variable(host, "BootCurrent")
-    if current is not None and len(current) >= 2:
-        number = struct.unpack_from("<H", current)[0]
-        if option := efi_variable(host, f"Boot{number:04X}"):
-            description, path = parse_load_option(option)
+    description, path = parse_load_option(current_option(host) or b"")
     file = path.replace("\\", "/").lower()
     kind = _named(file)
     if kind is LoaderKind.OTHER and file.endswith((".efi", ".efi/")) and "/boot/bootx64" not in file:
@@ -170,10 +158,42 @@ def _environment(host: Host, storage: Storage) -> tuple[str, str]:
         return GRUB, ""
     esp = storage.esp
     if esp is not None and esp.kind == "vfat" and "part" in esp.stack and not write_obstacle(esp):
-        own = f"{esp.mount_point}/EFI/xenable"
+        own = f"{esp.mount_point}{ON_ESP}"
         # Elsewhere the menu generator would not find it.
         return own if own in FOLDERS else "", obstacle
     return "", obstacle
+
+
+def _own_loader(host: Host, firmware: Firmware, storage: Storage) -> tuple[str, str]:
+    """The folder on the ESP for a GRUB of Xenable's that the firmware's one-shot starts; or why not."""
+    if firmware.kind is not FirmwareKind.UEFI:
+        return "", ""
+    why_not = _loader_obstacle(host, firmware, storage) or efi.obstacle(host)
+    return ("", why_not) if why_not or storage.esp is None else (f"{storage.esp.mount_point}{ON_ESP}", "")
+
+
+def _loader_obstacle(host: Host, firmware: Firmware, storage: Storage) -> str:
+    mounts = read_mounts(host)
+    esp, at_grub, boot = storage.esp, file_system_at(host, mounts, GRUB), storage.boot
+    if esp is None or esp.read_only:
+        return "no EFI system partition is mounted to be written to"
+    if at_grub is None or boot is None or at_grub.mount_point != boot.mount_point or at_grub.read_only:
+        return "/boot/grub is not on the file system of /boot, or that is mounted read-only"
+    # A disk that GRUB has to ask for a password starts nothing unattended.
+    if at_grub.kind not in loader.READABLE or not set(at_grub.stack) <= {*PLAIN, "lvm", "raid", "zfs"}:
+        return f"no GRUB can start from {at_grub.kind} on {', '.join(at_grub.stack)} by itself"
+    if firmware.efi_variables is not Answer.YES:
+        return "the firmware's variables can't be written"
+    if firmware.secure_boot is not Answer.NO or line(host, f"{EFI}/fw_platform_size") == "32":
+        return "the firmware may not start a GRUB that was made here"
+    if not host.exists(loader.TOOL) or not all(map(host.exists, loader.files())):
+        return f"{loader.TOOL} or its modules are not there: install grub-efi-amd64-bin"
+    option = efi.boot_option(host)
+    found = efi.partition(option) if option is not None else ""
+    name = PurePosixPath(host.link_target(f"/dev/disk/by-partuuid/{found}")).name if found else ""
+    if not name or name not in devices_under(host, device_under(host, mounts, esp.mount_point)):
+        return f"the firmware starts this machine from another partition than the one at {esp.mount_point}"
+    return ""
 
 
 def _journal_obstacle(host: Host, mounts: Sequence[Mount]) -> str:

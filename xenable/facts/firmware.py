@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from xenable.facts.files import content
+from xenable.boot.efi import EFIVARS, GLOBAL, efi_variable
 from xenable.facts.storage import read_mounts
 from xenable.host import Host
 from xenable.machine import Answer, Firmware, FirmwareKind
 
 EFI = "/sys/firmware/efi"
-EFIVARS = f"{EFI}/efivars"
-GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 LOADER = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 """Vendor GUID of the Boot Loader Interface (systemd.io/BOOT_LOADER_INTERFACE)."""
 
@@ -23,12 +21,6 @@ def probe_firmware(host: Host) -> Firmware:
         secure_boot=_secure_boot(host),
         efi_variables=_writable(host),
     )
-
-
-def efi_variable(host: Host, name: str, vendor: str = GLOBAL) -> bytes | None:
-    """The value of an EFI variable without its four bytes of attributes; None when unreadable or absent."""
-    data = content(host, f"{EFIVARS}/{name}-{vendor}")
-    return data[4:] if data is not None and len(data) >= 4 else None
 
 
 def _is_uefi(host: Host) -> bool:

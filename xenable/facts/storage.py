@@ -124,6 +124,11 @@ def device_stack(host: Host, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind for _, kind in _walk(host, name, ())))
 
 
+def devices_under(host: Host, name: str) -> tuple[str, ...]:
+    """Names of all block devices in a stack, the one named first."""
+    return tuple(device for device, _ in _walk(host, name, ()))
+
+
 def disks_under(host: Host, name: str) -> tuple[str, ...]:
     """Names of the disks at the bottom of a stack."""
     return tuple(dict.fromkeys(device for device, kind in _walk(host, name, ()) if kind == "disk"))

@@ -24,6 +24,7 @@ from xenable.steps.environment import BootEnvironment
 from xenable.steps.fetch import FetchPackages
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
+from xenable.steps.loader import OwnLoader
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.packages import InstallPackages
 from xenable.steps.slot import Arm, FillSlot
@@ -53,6 +54,7 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
     """
     names = package_names(facts, config)
     recommended = tuple(candidate.name for candidate in facts.packages.recommended)
+    own_loader = facts.boot_loader.own_loader
     late = settings_late(hypervisor_arguments(facts, config), native_flavour(facts), config.kernel)
     return (
         Menu(),
@@ -62,7 +64,8 @@ def make_plan(facts: Facts, config: Config) -> tuple[Step, ...]:
         # GRUB's own generator lists files that are no hypervisor and repeats ids; ours takes its place.
         StatOverride(path=STOCK_GENERATOR, mode=0o644),
         WriteFile(path=GENERATOR, content=generator_script(), mode=0o755),
-        BootEnvironment(folder=facts.boot_loader.environment),
+        *((OwnLoader(folder=own_loader),) if own_loader else ()),
+        BootEnvironment(folder=facts.boot_loader.environment, by_firmware=bool(own_loader)),
         Leftovers(folders=XEN_FOLDERS, own=XEN_FILES),
         InstallPackages(names=names, recommended=recommended),
         # Into files that the packages brought: before those are purged, they are again as they came.

@@ -14,6 +14,7 @@ from xenable.steps.environment import BootEnvironment
 from xenable.steps.fetch import FetchPackages
 from xenable.steps.files import WriteFile
 from xenable.steps.leftovers import Leftovers
+from xenable.steps.loader import OwnLoader
 from xenable.steps.menu import Menu, RefreshMenu
 from xenable.steps.options import SetOptions
 from xenable.steps.packages import InstallPackages
@@ -28,6 +29,7 @@ KINDS: tuple[type[Step], ...] = (
     Menu,
     WriteFile,
     StatOverride,
+    OwnLoader,
     BootEnvironment,
     Leftovers,
     FetchPackages,

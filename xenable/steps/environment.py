@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from xenable.boot.environment import Environment, environment_path, read_environment, write_environment
+from xenable.boot.environment import (
+    Environment,
+    by_firmware,
+    environment_path,
+    read_environment,
+    write_environment,
+)
 from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Obstacle, Preview, Progress
@@ -17,11 +23,13 @@ from xenable.steps.base import Saved, Step
 
 @dataclass(frozen=True, kw_only=True)
 class BootEnvironment(Step):
-    """An empty block in a folder that GRUB can write: nothing armed, nothing confirmed."""
+    """An empty block in a folder that GRUB can write, or only read: nothing armed, nothing confirmed."""
 
     kind: ClassVar[str] = "boot-environment"
 
     folder: str
+    by_firmware: bool = False
+    """GRUB can only read there: the firmware's one-shot takes the place of GRUB's (OwnLoader)."""
 
     def title(self) -> str:
         return f"make GRUB's environment block {self._path}"
@@ -31,7 +39,7 @@ class BootEnvironment(Step):
         return Preview(title=self.title(), detail=f"{self._path}: {state}\n")
 
     def is_done(self, host: Host) -> bool:
-        return host.exists(self._path) and self._read(host) is not None
+        return host.exists(self._path) and self._read(host) is not None and self._marked(host)
 
     def save(self, host: Host) -> Saved:
         return {"before": snapshot.take(host, self._path)}
@@ -39,9 +47,9 @@ class BootEnvironment(Step):
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         host.clean(self._path)
         # What an earlier conversion left would make a slot the default that nobody has tried.
-        if not host.exists(self._path) or self._read(host) != Environment():
+        if not host.exists(self._path) or self._read(host) != Environment() or not self._marked(host):
             host.make_folder(self.folder)
-            write_environment(host, self.folder, Environment())
+            write_environment(host, self.folder, Environment(), firmware=self.by_firmware)
 
     def obstacles(self, host: Host, saved: Saved) -> tuple[Obstacle, ...]:
         """None in the file: GRUB and the gate write into it. But its file system has to be there."""
@@ -56,6 +64,10 @@ class BootEnvironment(Step):
             write_environment(host, self.folder, Environment())
         if saved["before"]["what"] == "absent":
             snapshot.restore(host, self._path, saved["before"])
+
+    def _marked(self, host: Host) -> bool:
+        """Whether the block says who has the one-shot."""
+        return by_firmware(host, self.folder) == self.by_firmware
 
     def _read(self, host: Host) -> Environment | None:
         try:

@@ -115,7 +115,7 @@ class Arm(Step):
     def preview(self, host: Host) -> Preview:
         return Preview(
             title=self.title(),
-            detail="the next reset boots Xen once; GRUB clears this before it hands over, "
+            detail="the next reset boots Xen once; this is cleared before Xen starts, "
             "so that every reset after it boots the native system until Xen has passed\n",
         )
 

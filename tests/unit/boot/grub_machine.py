@@ -14,6 +14,7 @@ import re
 import shutil
 import struct
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,9 @@ class Machine:
         _run("mcopy", "-n", "-o", "-i", self._partition, f"::{path}", target)
         return target.read_bytes()
 
+    def mkdir(self, path: str) -> None:
+        _run("mmd", "-i", self._partition, f"::{path}")
+
     def remove(self, path: str) -> None:
         _run("mdel", "-i", self._partition, f"::{path}")
 
@@ -160,11 +164,14 @@ class Machine:
         for path in (PAIR.xen.path, PAIR.kernel.path, PAIR.kernel.initrd):
             self.put(path.removeprefix("/boot"), STUB)
 
-    def environment(self, **fields: str) -> None:
+    def environment(
+        self, *, values: Mapping[str, str] | None = None, firmware: bool = False, **fields: str
+    ) -> None:
         names = {"try_slot": "try"}
-        env = Environment(**fields)
-        values = {f"xenable_{names.get(name, name)}": value for name, value in vars(env).items()}
-        self.put("/grub/xenable.env", format_block(values))
+        more = {"xenable_firmware": "yes"} if firmware else {}
+        env = Environment(**fields, **(values or {}))
+        written = {f"xenable_{names.get(name, name)}": value for name, value in vars(env).items()}
+        self.put("/grub/xenable.env", format_block(written | more))
 
     def variables(self) -> dict[str, str]:
         return {k.removeprefix("xenable_"): v for k, v in parse_block(self.get("/grub/xenable.env")).items()}

@@ -17,12 +17,16 @@ from tests.unit.boot.grub_machine import (
     LINUX_WORDS,
     NATIVE,
     STUB,
+    UUID,
     Machine,
     build_disk,
     grub_header,
     missing_tools,
     new_machine,
 )
+from xenable.boot.environment import format_block
+from xenable.boot.loader import WORK, make_image, script
+from xenable.host import Host
 
 pytestmark = [
     pytest.mark.realtool,
@@ -31,6 +35,9 @@ pytestmark = [
 ]
 
 ID = "xenable-4.20-amd64-6.12.1-amd64"
+OVMF = Path("/usr/share/ovmf/OVMF.fd")
+NO_NATIVE = "/EFI/none.efi"
+ON_EFI = "no-real-mode edd=off"
 
 
 @pytest.fixture(scope="session")
@@ -159,8 +166,8 @@ def test_broken_script_of_the_slot(machine: Machine) -> None:
 def test_slot_vanished(machine: Machine) -> None:
     machine.remove("/xenable/a/boot.cfg")
     machine.menu(grub_header(GRUB_DEFAULT="other"))
-    for env in ({"try_slot": "a"}, {"default": "a"}):
-        machine.environment(**env)
+    for name in ("try_slot", "default"):
+        machine.environment(values={name: "a"})
         assert machine.boot() == "native other"
 
 
@@ -303,3 +310,94 @@ def test_superusers_do_not_stop_an_unattended_start(machine: Machine) -> None:
     machine.environment(try_slot="a")
     assert machine.boot() == "xen slot=a"
     assert machine.boot() == "native simple"
+
+
+# ----------------------------------------------------------------------- where the firmware has the one-shot
+
+
+@pytest.mark.parametrize(
+    ("default", "once"),
+    [("0", ""), ("xenable-a", ""), (f"xenable>{ID}", ""), ("0", "xenable-a"), ("0", f"xenable>{ID}")],
+)
+@pytest.mark.parametrize("fields", [{"try_slot": "a"}, {"default": "a"}, {}])
+def test_grubs_own_start_is_native(
+    machine: Machine, fields: dict[str, str], default: str, once: str
+) -> None:
+    """Also where somebody made a slot or a pair GRUB's own default, or one-shot: nobody could note that."""
+    machine.menu(grub_header(GRUB_DEFAULT=default))
+    machine.environment(values=fields, firmware=True)
+    if once:
+        machine.put("/grub/grubenv", format_block({"next_entry": once}))
+    # A one-shot of GRUB's own is cleared where it can be; a slot that it names does not start either way.
+    for read_only in (True, False):
+        assert machine.boot(read_only=read_only) == "native simple"
+    assert machine.variables()["firmware"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("fields", "boots"),
+    [
+        ({"try_slot": "b", "default": "a"}, f"xen slot=b {ON_EFI}"),
+        ({"default": "a"}, f"xen slot=a {ON_EFI}"),
+        ({"default": "a", "trying": "b"}, f"xen slot=a {ON_EFI}"),
+        ({"default": "a", "trying": "a"}, "reset"),
+        ({}, "reset"),
+        ({"try_slot": "c"}, "reset"),
+    ],
+)
+def test_what_the_firmware_starts_boots_the_slot_or_resets(
+    machine: Machine, fields: dict[str, str], boots: str
+) -> None:
+    """It writes nothing: the disk can only be read here."""
+    machine.put("/grub/grub.cfg", ("terminal_output serial\n" + script(UUID, "", NO_NATIVE)).encode())
+    machine.environment(values=fields, firmware=True)
+    assert machine.boot(read_only=True) == boots
+
+
+def test_what_the_firmware_starts_resets_whatever_is_wrong(machine: Machine) -> None:
+    def boots(text: str) -> str:
+        machine.put("/grub/grub.cfg", ("terminal_output serial\n" + text).encode())
+        return machine.boot(read_only=True)
+
+    machine.environment(firmware=True, try_slot="a")
+    assert boots(script("0000-0000", "", NO_NATIVE)) == "reset"
+    assert boots(script(UUID, "/elsewhere", NO_NATIVE)) == "reset"
+    machine.slot("a", xen=b"no program")
+    assert boots(script(UUID, "", NO_NATIVE)) == "reset"
+    machine.slot("a")
+    assert boots(script(UUID, "", NO_NATIVE)) == f"xen slot=a {ON_EFI}"
+    # Not armed with this loader, as after a revert that could not take the firmware's entry away.
+    machine.environment(try_slot="a")
+    assert boots(script(UUID, "", NO_NATIVE)) == "reset"
+    machine.remove("/grub/xenable.env")
+    assert boots(script(UUID, "", NO_NATIVE)) == "reset"
+
+
+@pytest.mark.skipif(not OVMF.exists(), reason=f"needs {OVMF}")
+def test_the_image_works_in_real_firmware(machine: Machine, tmp_path: Path) -> None:
+    """Without a file of GRUB's beside it, and with nothing to write to."""
+
+    class Live(Host):
+        @property
+        def live(self) -> bool:
+            return True
+
+    host = Live(tmp_path / "root")
+    machine.mkdir("/EFI")
+    machine.mkdir("/EFI/BOOT")
+    machine.put("/EFI/BOOT/BOOTX64.EFI", make_image(host, script(UUID, "", NO_NATIVE)))
+    assert not host.exists(WORK)
+    machine.remove("/grub/grub.cfg")
+    firmware = ("-m", "256", "-bios", str(OVMF))
+    machine.environment(firmware=True, try_slot="b", default="a")
+    assert machine.boot(*firmware, read_only=True) == f"xen slot=b {ON_EFI}"
+    machine.environment(firmware=True)
+    assert machine.boot(*firmware, read_only=True) == "reset"
+    # The native loader here is another such GRUB, with a script of its own.
+    native = f"search --no-floppy --fs-uuid --set=root {UUID}\nmultiboot2 /grub/stub native-here\nboot\n"
+    machine.put("/EFI/native.efi", make_image(host, native))
+    machine.put("/EFI/BOOT/BOOTX64.EFI", make_image(host, script(UUID, "", "/EFI/native.efi")))
+    assert "XEN-WORDS:native-here" in machine.start(*firmware, read_only=True)
+    machine.environment(firmware=True, try_slot="a")
+    machine.slot("a", xen=b"no program")
+    assert "XEN-WORDS:native-here" in machine.start(*firmware, read_only=True)

@@ -11,24 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tree import make_tree
+from tests.unit.boot.firmware import ATTRIBUTES, load_option
+from xenable.boot.efi import EFIVARS, GLOBAL, parse_load_option
 from xenable.boot.pairs import image_compression
-from xenable.facts.boot_loader import parse_load_option, probe_boot_loader
-from xenable.facts.firmware import EFIVARS, GLOBAL, LOADER, probe_firmware
+from xenable.facts.boot_loader import probe_boot_loader
+from xenable.facts.firmware import LOADER, probe_firmware
 from xenable.facts.initrd import RATIO, unpacked_bytes
 from xenable.facts.kernels import flavour, probe_kernels
 from xenable.facts.storage import probe_storage
 from xenable.host import Host
 from xenable.machine import Answer, FirmwareKind, LoaderKind
-
-ATTRIBUTES = b"\7\0\0\0"
-
-
-def load_option(description: str, path: str) -> bytes:
-    """A Boot#### variable: a hard drive node, the file's node and the end, as firmware writes them."""
-    file = (path + "\0").encode("utf-16-le")
-    nodes = struct.pack("<BBH", 4, 1, 42) + bytes(38)
-    nodes += struct.pack("<BBH", 4, 4, 4 + len(file)) + file + b"\x7f\xff\4\0"
-    return struct.pack("<IH", 1, len(nodes)) + (description + "\0").encode("utf-16-le") + nodes
 
 
 def efi_machine(root: Path, **variables: bytes) -> Host:

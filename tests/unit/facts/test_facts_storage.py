@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tree import make_tree
+from tests.unit.boot.firmware import ATTRIBUTES, PARTUUID, add_firmware, variable
+from xenable.boot import loader
 from xenable.boot.environment import FOLDERS
 from xenable.facts.boot_loader import GRUB, probe_boot_loader
 from xenable.facts.firmware import probe_firmware
@@ -111,6 +113,60 @@ def test_an_esp_on_raid_is_no_place_either(tmp_path: Path) -> None:
         number("9:0", "md0"),
     )
     assert environment(host)[0] == ""
+
+
+MIRRORED = ROOT.replace("254:2", "9:0") + ESP.replace("254:1", "9:0")
+EFIVARFS = "40 1 0:30 / /sys/firmware/efi/efivars rw,nosuid - efivarfs efivarfs rw\n"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kind", "current", "partition", "why_not"),
+    [
+        (MIRRORED + EFIVARFS, "raid", b"\7\0", "vda1", ""),
+        (MIRRORED + EFIVARFS, "raid", b"\7\0", "vdb1", "from another partition than the one at /boot/efi"),
+        (MIRRORED + EFIVARFS, "raid", b"\0\0", "vda1", "from another partition"),
+        (MIRRORED + EFIVARFS, "crypt", b"\7\0", "vda1", "no GRUB can start from ext4 on crypt"),
+        (MIRRORED, "raid", b"\7\0", "vda1", "variables can't be written"),
+        (MIRRORED + EFIVARFS.replace("rw,", "ro,"), "raid", b"\7\0", "vda1", "can't be written"),
+        (ROOT.replace("254:2", "9:0") + EFIVARFS, "raid", b"\7\0", "vda1", "no EFI system partition"),
+        (MIRRORED.replace("rw - vfat", "ro - vfat"), "raid", b"\7\0", "vda1", "no EFI system partition"),
+        (MIRRORED.replace("ext4", "f2fs"), "raid", b"\7\0", "vda1", "no GRUB can start from f2fs"),
+    ],
+    ids=[
+        "mirror",
+        "elsewhere",
+        "no-partition",
+        "crypt",
+        "no-variables",
+        "variables-ro",
+        "no-esp",
+        "esp-ro",
+        "f2fs",
+    ],
+)
+def test_where_grub_can_write_nowhere_the_firmware_keeps_the_note(
+    tmp_path: Path, mounts: str, kind: str, current: bytes, partition: str, why_not: str
+) -> None:
+    host = machine(
+        tmp_path,
+        mounts,
+        disk("vda", "vda1"),
+        virtual("md0", "CRYPT-LUKS2-x" if kind == "crypt" else "", "vda1"),
+        number("9:0", "md0"),
+    )
+    add_firmware(host)
+    host.set_variable(variable("BootCurrent"), ATTRIBUTES + current)
+    host.set_variable(variable("BootOrder"), ATTRIBUTES + current)
+    for path in (loader.TOOL, *loader.files()):
+        host.make_folder(Path(path).parent)
+        host.write(path, b"")
+    host.make_folder("/dev/disk/by-partuuid")
+    host.symlink(f"/dev/disk/by-partuuid/{PARTUUID}", f"../../{partition}")
+    found = probe_boot_loader(host, probe_firmware(host), probe_storage(host), {})
+    assert why_not in found.own_loader_obstacle and bool(why_not) == bool(found.own_loader_obstacle)
+    folder = "" if why_not else "/boot/efi/EFI/xenable"
+    assert (found.own_loader, found.environment) == (folder, GRUB if folder else "")
+    assert "where GRUB can only read" in found.environment_obstacle
 
 
 def test_btrfs_has_no_device_number_of_its_own(tmp_path: Path) -> None:

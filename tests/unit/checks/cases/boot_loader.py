@@ -71,11 +71,16 @@ CASES: tuple[Case, ...] = (
     (
         "boot/no-one-shot",
         {
-            "boot_loader": {"environment": "", "environment_obstacle": "it is on raid"},
+            "boot_loader": {
+                "environment": "",
+                "environment_obstacle": "it is on raid",
+                "own_loader_obstacle": "the firmware's variables can't be written",
+            },
             "storage": {"esp": replace(ESP, stack=("raid", "part", "disk"))},
         },
         {},
-        "The EFI system partition at /boot/efi can't be used instead: it is on raid, where GRUB can only",
+        "The EFI system partition at /boot/efi can't be used instead: it is on raid, where GRUB can only "
+        "read. Nor can the firmware's BootNext: the firmware's variables can't be written.",
         "Put /boot on a plain partition with ext4, without LVM or RAID",
     ),
     (
@@ -87,6 +92,18 @@ CASES: tuple[Case, ...] = (
         {},
         "the reason is unknown",
         "without LVM or RAID",
+    ),
+    (
+        "boot/one-shot-by-firmware",
+        {
+            "boot_loader": {
+                "own_loader": "/boot/efi/EFI/xenable",
+                "environment_obstacle": "the file system at /boot is on raid, where GRUB can only read",
+            },
+        },
+        {},
+        "where GRUB can only read, and it can't write to the EFI system",
+        "xenable revert",
     ),
     (
         "boot/menu-unreadable",
