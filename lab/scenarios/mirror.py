@@ -72,10 +72,7 @@ def run(lab: Lab) -> None:
             vm.wait_serial(r"\(XEN\) Xen version", 300, since=since)
             vm.power_cut()
             vm.boot()
-            reason = wait_native(vm, old, 600)["reason"]
-            say(str(reason))
-            is_fallen_back(vm, reason, r"before dom0's user space ran")
-            must(not boot_next(vm), "BootNext is not set")
+            fell_back(vm, old, r"before dom0's user space ran")
         with step("another trial passes"):
             xenable(vm, f"apply --yes --trial-seconds {TRIAL_SECONDS}")
             reboot(vm)
@@ -84,10 +81,7 @@ def run(lab: Lab) -> None:
             truncated(vm)
             old = vm.boot_id()
             vm.reset()
-            reason = wait_native(vm, old, 1000)["reason"]
-            say(str(reason))
-            is_fallen_back(vm, reason, r"GRUB could not start Xen.*xen")
-            must(not boot_next(vm), "BootNext is not set")
+            fell_back(vm, old, r"GRUB could not start Xen.*xen")
         with step("and stays there"):
             reboot(vm)
             is_native(vm)
@@ -109,6 +103,14 @@ def confirmed(vm: VM) -> None:
     must(answer["running"] == "xen" and answer["next_boot"] == "xen", f"it runs and boots Xen: {answer}")
     is_dom0(vm)
     must(boot_next(vm), "BootNext is set")
+
+
+def fell_back(vm: VM, old_boot_id: str, expected: str) -> None:
+    """Demand that it comes back natively by itself, says why, and that the next start is native too."""
+    reason = str(wait_native(vm, old_boot_id, 600)["reason"])
+    say(reason)
+    is_fallen_back(vm, reason, expected)
+    must(not boot_next(vm), "BootNext is not set")
 
 
 def boot_next(vm: VM) -> bool:
