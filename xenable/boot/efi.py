@@ -60,15 +60,13 @@ def boot_option(host: Host) -> bytes | None:
     That is the one of this start, or else the first in the firmware's order that names a partition: the
     machine may have come over the network, or by an entry that is gone by now.
     """
-    options = (current_option(host), *_ordered(host))
-    return next((option for option in options if option is not None and _partitions(option)), None)
+    return next(filter(_partitions, _starts(host)), None)
 
 
 def native_loader(host: Host) -> str:
     """What starts the native system, as /EFI/debian/shimx64.efi: what started it this time, or is the first
     in the firmware's order, or the default that any firmware has (UEFI specification 3.5.1.1)."""
-    options = (option for option in (current_option(host), *_ordered(host)) if option is not None)
-    paths = (_file(option) for option in options if not _starts_own(option))
+    paths = (_file(option) for option in _starts(host) if not _starts_own(option))
     return next((path for path in paths if path.startswith("/")), "/EFI/BOOT/BOOTX64.EFI")
 
 
@@ -83,17 +81,17 @@ def make_entry(host: Host) -> None:
 
     Errors: XenableError where no partition is known, or the firmware takes no variable.
     """
-    source, ours = boot_option(host), entry_number(host)
+    source = boot_option(host)
+    own = [option for _, option in _options(host) if _starts_own(option)]
     if source is None:
-        if ours is not None:
+        if own:
             return
         raise XenableError(
             "cannot make a boot entry: the firmware does not say which partition the machine starts from",
             hint="`efibootmgr -v` shows BootCurrent and the entries",
         )
     wanted = _own_option(source)
-    others = [(number, option) for number, option in _options(host) if _starts_own(option)]
-    if len(others) == 1 and _same(others[0][1], wanted):
+    if len(own) == 1 and _same(own[0], wanted):
         return
     remove_entry(host)
     # Not one that is in the order, where each start would be by it, nor one that somebody has in mind.
@@ -132,13 +130,18 @@ def obstacle(host: Host) -> str:
     return ""
 
 
+def check_next(host: Host) -> None:
+    """Errors: XenableError where BootNext can't be set to that entry."""
+    if found := obstacle(host):
+        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=HINT)
+
+
 def set_next(host: Host) -> None:
     """Make the next start of the machine the one of that entry, which is made again where it is gone.
 
     Errors: XenableError where somebody else's word is there, or the firmware takes no variable.
     """
-    if found := obstacle(host):
-        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=HINT)
+    check_next(host)
     make_entry(host)
     number = entry_number(host)
     if number is not None and not is_next(host):
@@ -159,9 +162,10 @@ def _order(host: Host) -> tuple[int, ...]:
     return tuple(number for (number,) in struct.iter_unpack("<H", order[: len(order) // 2 * 2]))
 
 
-def _ordered(host: Host) -> Iterator[bytes]:
+def _starts(host: Host) -> Iterator[bytes]:
+    """What the machine starts from: the variable of this start, then those that the firmware tries."""
     options = (efi_variable(host, f"Boot{number:04X}") for number in _order(host))
-    return (option for option in options if option is not None)
+    return (option for option in (current_option(host), *options) if option is not None)
 
 
 def _own_option(source: bytes) -> bytes:

@@ -174,8 +174,8 @@ def write_environment(
         _write_block(host, path, values, grub_writes=True)
         return
     values[SET_IN] = _boot_id(host)
-    if env.choice and (found := efi.obstacle(host)):
-        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=efi.HINT)
+    if env.choice:
+        efi.check_next(host)
     try:
         if not env.choice:
             # Native first: between the two nothing starts what the block does not name any more.

@@ -28,7 +28,7 @@ class OwnLoader(Step):
         return f"make a GRUB for the trial: {self._path}"
 
     def preview(self, host: Host) -> Preview:
-        detail = f"{self._path}: a GRUB that starts the slot that is armed, or resets\n"
+        detail = f"{self._path}: a GRUB that starts the slot that is armed, or the native loader\n"
         entry = f"the firmware's entries: {efi.NAME!r}, in no boot order: only BootNext starts it\n"
         return Preview(title=self.title(), detail=detail + entry)
 
