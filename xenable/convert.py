@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xenable import engine, health, journal, trial
+from xenable.boot.environment import check_one_shot, environment_folder
 from xenable.boot.slots import SLOTS, lost_part, newest_pair_differs
 from xenable.checks import ready, run_checks
 from xenable.config import Config, KernelChoice
@@ -185,6 +186,8 @@ def try_new(host: Host, listener: Listener = engine.quiet, *, instead_of: str = 
             f"cannot arm a trial of the newer Xen or kernel: this system waits for {'; '.join(lost)}",
             hint="when it is back, or if it is gone for good, run `sudo xenable apply`",
         )
+    # What is in a slot is not tried again unasked: where it can't be armed, it must not get there.
+    check_one_shot(host, environment_folder(host))
     with host.lock():
         if any(record.state is not EntryState.DONE for record in journal.read_journal(host)):
             return False

@@ -18,7 +18,8 @@ CLOCKS_DIFFER = 600
 
 NEVER_SAID = (
     "Xen or dom0's kernel stopped before dom0's user space ran; or it never began: GRUB could not load it, "
-    "or the firmware did not heed its BootNext or its entry (`efibootmgr -v`)"
+    "BootNext was taken back, kexec came before it, or the firmware did not heed its BootNext or its entry "
+    "(`efibootmgr -v`)"
 )
 """Where GRUB can note nothing, and dom0 left nothing."""
 

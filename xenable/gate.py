@@ -23,6 +23,9 @@ from xenable.trialrecord import Trial, of_last_boot, read_trial, reason_on_recor
 PAUSE = 2.0
 """Seconds between two looks, at least."""
 LONGEST_PAUSE = 10.0
+REST = 20
+"""Seconds between two attempts to accept, where the firmware may have taken a variable, and lost it again:
+its memory wears out."""
 NO_BLOCK = ("GRUB's environment block: it can't be read",)
 MESSAGES = LOGS / "trial-boot.log"
 """Of Xen and dom0's kernel in the last guarded boot, or in the trial that fell back to it: where the journal
@@ -65,6 +68,8 @@ def judge(host: Host) -> None:
     before = health.read_before(host)
     last = read_trial(host)
     record = None
+    refused: tuple[str, ...] = ()
+    again = 0
     while True:
         began = time.monotonic()
         env = trial.environment(host)
@@ -86,12 +91,15 @@ def judge(host: Host) -> None:
             if deadline and not (confirmed and record.earlier and last is not None and last.boot_id):
                 keep_messages(host)
         kept = None
-        if not lacking and not hold:
+        if not lacking and not hold and seconds < again:
+            lacking = refused
+        elif not lacking and not hold:
             try:
                 kept = trial.accept(host)
             except XenableError as e:
                 # Its time goes on, and with it the way back.
-                lacking = (e.message,)
+                lacking = refused = (e.message,)
+                again = seconds + REST
         if kept is not None:
             _stop_dead_man(host)
             _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))
@@ -164,7 +172,7 @@ def give_up(host: Host, record: Trial) -> None:
     if unfinished := health.unfinished(host, record.missing):
         _keep(host, replace(record, missing=(*record.missing, unfinished)))
     keep_messages(host)
-    _say("time is up: resetting to the native system")
+    _say("time is up: resetting the machine")
     host.run(["systemctl", "reboot", "--force"], check=False, timeout=30)
 
 

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from xenable.boot import efi
-from xenable.boot.environment import by_firmware, environment_folder
+from xenable.boot.environment import environment_folder, one_shot_obstacle
 from xenable.errors import XenableError
 from xenable.facts.network import probe_network
 from xenable.facts.services import jobs, probe_services
@@ -159,7 +158,7 @@ def console_daemon(host: Host, _before: Before, _now: Now) -> str:
 
 
 def one_shot(host: Host, _before: Before, _now: Now) -> str:
-    found = efi.obstacle(host) if by_firmware(host, environment_folder(host)) else ""
+    found = one_shot_obstacle(host, environment_folder(host))
     return f"the firmware: {found}" if found else ""
 
 

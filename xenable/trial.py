@@ -17,6 +17,7 @@ from xenable.boot.environment import (
     Environment,
     block_hidden,
     by_firmware,
+    check_one_shot,
     environment_folder,
     environment_path,
     read_environment,
@@ -42,6 +43,8 @@ REVOKED = (
     "the firmware's BootNext was taken back, so the next reset boots the native system: "
     "`sudo xenable apply` sets it again"
 )
+
+NO_BLOCK = "cannot confirm: there is no environment block that GRUB can write"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,13 +267,18 @@ def on_course(host: Host) -> bool:
 def note_start(host: Host) -> None:
     """Where GRUB can't, put into the block which slot was started: in dom0, or natively if dom0 never ran.
 
-    A default that passed is next again where another slot was started. Errors: XenableError.
+    A default that passed is next again where another slot was started. In dom0, where BootNext is still set,
+    nothing is: that is no one-shot. Errors: XenableError.
     """
     folder = environment_folder(host)
     env = environment(host)
     if env is not None and used_up(host, folder):
-        stage = "started" if running_xen(host) else UNKNOWN
-        write_environment(host, folder, replace(env, stage=stage))
+        if not running_xen(host):
+            write_environment(host, folder, replace(env, stage=UNKNOWN))
+            return
+        kept = efi.is_next(host)
+        default = "" if kept else env.default
+        write_environment(host, folder, replace(env, default=default, stage="started"), kept=kept)
 
 
 def arm(host: Host, slot: str) -> None:
@@ -279,6 +287,7 @@ def arm(host: Host, slot: str) -> None:
     env = environment(host)
     if env is None:
         raise XenableError("cannot arm the trial boot: there is no environment block that GRUB can write")
+    check_one_shot(host, folder)
     health.write_before(host, health.look_around(host))
     # First the slot and the menu, then the word to boot them.
     host.settle()
@@ -345,8 +354,10 @@ def let_go(host: Host) -> tuple[str, ...]:
 def disarm(host: Host) -> None:
     """Make the next reset boot native, whatever was armed or confirmed. The first act of every revert."""
     folder = environment_folder(host)
-    if folder and environment(host) != Environment():
-        write_environment(host, folder, Environment())
+    if folder:
+        with host.lock_folder(folder):
+            if environment(host) != Environment():
+                write_environment(host, folder, Environment())
 
 
 def accept(host: Host) -> bool:
@@ -357,19 +368,24 @@ def accept(host: Host) -> bool:
     is what it was. Errors: XenableError when the block can't be written.
     """
     folder = environment_folder(host)
-    env = environment(host)
-    if env is None:
-        raise XenableError("cannot confirm: there is no environment block that GRUB can write")
-    # Its tools have just answered.
-    lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
-    if env.trying:
+    if not folder:
+        raise XenableError(NO_BLOCK)
+    # A revert that is at work has the last word.
+    with host.lock_folder(folder):
+        env = environment(host)
+        if env is None:
+            raise XenableError(NO_BLOCK)
+        if not env.trying:
+            return True
+        # Its tools have just answered.
+        lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
         default = env.trying if env.trying in SLOTS and not lost else env.default
         # What is armed is older than what passed now.
         armed = env.try_slot if lost else ""
         write_environment(
             host, folder, replace(env, default=default, trying="", try_slot=armed, stage="", started="")
         )
-    return not lost
+        return not lost
 
 
 def confirm(host: Host) -> TrialStatus:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.boot.firmware import add_firmware, variable, variables
 from xenable import convert, engine, journal, trial
 from xenable.boot.environment import Environment, write_environment
 from xenable.boot.slots import free_slot, read_manifest, verify_slot
@@ -372,6 +373,26 @@ def test_a_boot_that_is_on_trial_itself_comes_first() -> None:
             convert.try_new(HOST)
         write_environment(HOST, "/boot/grub", Environment(default="a"))
         assert convert.try_new(HOST)
+
+    inside(work)
+
+
+def test_a_bootnext_of_somebody_else_comes_first() -> None:
+    """Its slot would be full, and never tried: what is in one was, or is at the next reset."""
+
+    def work() -> None:
+        passed()
+        add_firmware(HOST)
+        write_environment(HOST, "/boot/grub", Environment(default="a"), firmware=True)
+        theirs = variables(HOST)["BootOrder"][:6]
+        HOST.set_variable(variable("BootNext"), theirs)
+        command(bring(NEW))
+        with pytest.raises(XenableError, match="BootNext is set to entry 0007 already"):
+            convert.try_new(HOST)
+        assert not HOST.exists("/boot/xenable/b") and variables(HOST)["BootNext"] == theirs
+        HOST.set_variable(variable("BootNext"), None)
+        assert convert.try_new(HOST)
+        assert trial.environment(HOST) == Environment(try_slot="b", default="a")
 
     inside(work)
 

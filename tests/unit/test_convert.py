@@ -188,5 +188,13 @@ def test_a_grub_of_ours_that_is_gone_is_made_again(host: Host, monkeypatch: pyte
         assert steps == (own,)
         engine.repeat(host, steps)
         assert own.is_done(host)
+    # Under an EFI system partition that is not mounted it would start nothing, and stay there.
+    host.remove("/boot/efi/EFI/xenable/grubx64.efi")
+    for folder in ("/boot/efi/EFI/xenable", "/boot/efi/EFI"):
+        host.remove(folder)
+    with pytest.raises(XenableError, match=r"cannot make a GRUB for the trial: .* mount its file system"):
+        engine.repeat(host, convert._lost_loader(host, journal.read_journal(host)))
+    assert host.names("/boot/efi") == ()
+    host.make_folder("/boot/efi/EFI")
     assert convert.revert(host) == ()
-    assert host.names("/boot/efi/EFI") == () and efi.entry_number(host) is None
+    assert host.names("/boot/efi/EFI") == () and efi.own_entries(host) == ()

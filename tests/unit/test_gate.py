@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.boot.firmware import add_firmware, variable
+from tests.unit.boot.firmware import ATTRIBUTES, add_firmware, variable
 from xenable import gate, health, trial
-from xenable.boot.efi import is_next
+from xenable.boot.efi import is_next, own_entries
 from xenable.boot.environment import UNKNOWN, Environment, read_environment, write_environment
 from xenable.engine import plan_into_journal
 from xenable.errors import XenableError
@@ -400,13 +401,54 @@ def test_firmware_that_takes_no_word_leaves_dom0_on_trial(
         real(self, path, data)
 
     monkeypatch.setattr(Host, "set_variable", refuse)
+    tried: list[int] = []
+    accept = trial.accept
+
+    def note(host: Host) -> bool:
+        tried.append(clock.seconds)
+        return accept(host)
+
+    monkeypatch.setattr(trial, "accept", note)
     gate.run_gate(host)
     record = read_trial(host)
     assert record is not None and record.verdict == "gave-up"
     assert "No space left on device" in record.missing[0]
+    # Not at each look: the memory of firmware wears out.
+    assert tried == [20, 40, 60, 80]
     assert ["systemctl", "reboot", "--force"] in ran
     env = read_environment(host, GRUB)
     assert env is not None and (env.trying, env.default) == ("a", "")
+
+
+@pytest.mark.parametrize("default", ["", "a", "b"])
+def test_firmware_that_does_not_delete_bootnext_is_no_place_for_a_dom0(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch, default: str
+) -> None:
+    """A later dom0 that hangs would be started for ever: the trial does not pass, and no other is armed."""
+    monkeypatch.setattr(health, "PROBES", ((health.one_shot, health.About.REACH),))
+    by_firmware(host, Environment(try_slot="" if default == "a" else "a", default=default))
+    host.set_variable(variable("BootNext"), ATTRIBUTES + struct.pack("<H", own_entries(host)[0]))
+    ran = commands(monkeypatch)
+    gate.run_gate(host)
+    record = read_trial(host)
+    assert record is not None and record.verdict == "gave-up"
+    assert "did not delete BootNext" in record.missing[0]
+    assert ["systemctl", "reboot", "--force"] in ran
+    assert read_environment(host, GRUB) == Environment(trying="a", stage="started")
+    assert not is_next(host)
+    # Natively, after it.
+    host.write("/sys/hypervisor/type", b"")
+    host.write("/proc/sys/kernel/random/boot_id", b"another\n")
+    gate.run_gate(host)
+    assert "did not delete BootNext" in trial.status(host).reason
+    before = read_trial(host)
+    with pytest.raises(XenableError, match="did not delete BootNext"):
+        trial.arm(host, "a")
+    assert not is_next(host) and read_trial(host) == before
+    # Another conversion may find other firmware.
+    write_environment(host, GRUB, Environment(), firmware=True)
+    write_environment(host, GRUB, Environment(try_slot="a"))
+    assert is_next(host)
 
 
 @pytest.mark.parametrize(

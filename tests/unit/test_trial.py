@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -248,7 +249,7 @@ def test_the_reason_of_a_fall_back(host: Host, env: Environment, written: Trial 
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        (None, "or it never began: GRUB could not load it, or the firmware did not heed its BootNext"),
+        (None, "or it never began: GRUB could not load it, BootNext was taken back, kexec"),
         (record(verdict="armed", seconds=0), "or it never began"),
         (record(verdict="gave-up", missing=("sshd: nothing",)), "it waited for sshd: nothing"),
         (record(verdict="fell-back", reason="xl: broken"), "xl: broken"),
@@ -667,3 +668,16 @@ def test_after_a_revert_status_says_so(host: Host) -> None:
     assert trial.status(host).reason == "the conversion was reverted"
     under_xen(host)
     assert trial.status(host).reason == "the conversion was reverted; Xen runs until the next reset"
+
+
+def test_a_revert_that_is_at_work_has_the_last_word(host: Host) -> None:
+    """The gate of a dom0 that is healthy at the same moment does not make it the default again."""
+    write_environment(host, GRUB, TRYING)
+    accepted = threading.Thread(target=trial.accept, args=(host,))
+    with host.lock_folder(GRUB):
+        accepted.start()
+        accepted.join(0.2)
+        assert accepted.is_alive()
+        write_environment(host, GRUB, Environment())
+    accepted.join()
+    assert read_environment(host, GRUB) == Environment()

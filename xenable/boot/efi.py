@@ -65,14 +65,19 @@ def boot_option(host: Host) -> bytes | None:
 
 def native_loader(host: Host) -> str:
     """What starts the native system, as /EFI/debian/shimx64.efi: what started it this time, or is the first
-    in the firmware's order, or the default that any firmware has (UEFI specification 3.5.1.1)."""
-    paths = (_file(option) for option in _starts(host) if not _starts_own(option))
+    in the firmware's order on the same partition, or the default that any firmware has (UEFI specification
+    3.5.1.1)."""
+    source = boot_option(host)
+    wanted = _partitions(source) if source is not None else []
+    options = (option for option in _starts(host) if _partitions(option) == wanted)
+    paths = (_file(option) for option in options if not _starts_own(option))
     return next((path for path in paths if path.startswith("/")), "/EFI/BOOT/BOOTX64.EFI")
 
 
-def entry_number(host: Host) -> int | None:
-    """Number of the Boot#### variable that starts Xenable's GRUB; None where there is none."""
-    return next((number for number, option in _options(host) if _starts_own(option)), None)
+def own_entries(host: Host) -> tuple[int, ...]:
+    """Numbers of the Boot#### variables that start Xenable's GRUB: one where it is as it was made, but there
+    is firmware that makes a second one of it."""
+    return tuple(number for number, option in _options(host) if _starts_own(option))
 
 
 def make_entry(host: Host) -> None:
@@ -103,49 +108,45 @@ def make_entry(host: Host) -> None:
 
 
 def remove_entry(host: Host) -> None:
-    """Remove each of them, and BootNext where it names one. Errors: XenableError."""
+    """Remove each of them, BootNext where it names one, and their numbers where the firmware has put them
+    into its order. Errors: XenableError."""
     clear_next(host)
-    for number, option in tuple(_options(host)):
-        if _starts_own(option):
-            host.set_variable(_path(f"Boot{number:04X}"), None)
+    own, order = own_entries(host), _order(host)
+    if set(own) & set(order):
+        kept = [number for number in order if number not in own]
+        _write(host, "BootOrder", struct.pack(f"<{len(kept)}H", *kept))
+    for number in own:
+        host.set_variable(_path(f"Boot{number:04X}"), None)
 
 
 def is_next(host: Host) -> bool:
     """Whether BootNext names the entry of Xenable's."""
-    number = entry_number(host)
-    return number is not None and _number(efi_variable(host, "BootNext")) == number
+    return _number(efi_variable(host, "BootNext")) in own_entries(host)
 
 
 def obstacle(host: Host) -> str:
     """Why BootNext can't be set to that entry; empty where it can, as far as one can see."""
     if not host.names(EFIVARS):
         return f"the firmware's variables are not in {EFIVARS}"
-    number, word = entry_number(host), _number(efi_variable(host, "BootNext"))
-    if number in _order(host):
-        return f"the firmware has put entry {number:04X} into its boot order: `efibootmgr -v` shows it"
-    if word not in (None, number):
+    own, word = own_entries(host), _number(efi_variable(host, "BootNext"))
+    if ordered := {*own} & {*_order(host)}:
+        return f"the firmware has put entry {min(ordered):04X} into its boot order: `efibootmgr -v` shows it"
+    if word not in (None, *own):
         return f"BootNext is set to entry {word:04X} already"
-    if number is None and boot_option(host) is None:
+    if not own and boot_option(host) is None:
         return "the firmware does not say which partition the machine starts from"
     return ""
-
-
-def check_next(host: Host) -> None:
-    """Errors: XenableError where BootNext can't be set to that entry."""
-    if found := obstacle(host):
-        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=HINT)
 
 
 def set_next(host: Host) -> None:
     """Make the next start of the machine the one of that entry, which is made again where it is gone.
 
-    Errors: XenableError where somebody else's word is there, or the firmware takes no variable.
+    Errors: XenableError where the firmware takes no variable.
     """
-    check_next(host)
     make_entry(host)
-    number = entry_number(host)
-    if number is not None and not is_next(host):
-        _write(host, "BootNext", struct.pack("<H", number))
+    own = own_entries(host)
+    if own and not is_next(host):
+        _write(host, "BootNext", struct.pack("<H", own[0]))
     if not is_next(host):
         raise XenableError("cannot set the firmware's BootNext: the firmware did not keep it", hint=HINT)
 

@@ -30,6 +30,8 @@ STARTED = "xenable_started"
 FIRMWARE = "xenable_firmware"
 """Set where GRUB can't write the block: the firmware's BootNext is the one-shot (boot/efi.py). It stays as
 long as the block does."""
+KEPT = "kept"
+"""FIRMWARE's value from the start on that found BootNext not deleted; before that it is `yes`."""
 SET_IN = "xenable_set_in"
 """The boot in which the firmware's one-shot was set: in each later one it is used up."""
 UNKNOWN = "unknown"
@@ -155,13 +157,25 @@ def used_up(host: Host, folder: StrPath) -> bool:
     return _used_up(host, _values(host, environment_path(folder)))
 
 
+def one_shot_obstacle(host: Host, folder: StrPath) -> str:
+    """Why the firmware can't be made to start a slot once; empty where it can, and where GRUB has the
+    one-shot."""
+    return _obstacle(host, _values(host, environment_path(folder)))
+
+
+def check_one_shot(host: Host, folder: StrPath) -> None:
+    """Errors: XenableError where there is a one_shot_obstacle."""
+    _check(host, _values(host, environment_path(folder)))
+
+
 def write_environment(
-    host: Host, folder: StrPath, env: Environment, *, firmware: bool | None = None
+    host: Host, folder: StrPath, env: Environment, *, firmware: bool | None = None, kept: bool = False
 ) -> None:
     """Put it on disk: in place when the file is there, else a new file with blocks of its own.
 
     Variables that are not ours are kept. A damaged block is replaced. firmware: whether the firmware has the
-    one-shot, where the block need not say so yet; BootNext is set then, or taken back, as well.
+    one-shot, where the block need not say so yet; BootNext is set then, or taken back, as well. kept: the
+    firmware has not deleted BootNext, so it is no one-shot, and nothing can be armed from now on.
     Errors: XenableError; what could not be armed is not in the block then.
     """
     path = environment_path(folder)
@@ -170,12 +184,18 @@ def write_environment(
     if firmware is not None:
         values = {name: value for name, value in values.items() if name not in (FIRMWARE, SET_IN)}
         values |= {FIRMWARE: "yes"} if firmware else {}
+    if kept:
+        values[FIRMWARE] = KEPT
     if FIRMWARE not in values:
-        _write_block(host, path, values, grub_writes=True)
+        try:
+            if FIRMWARE in before:
+                efi.clear_next(host)
+        finally:
+            _write_block(host, path, values, grub_writes=True)
         return
     values[SET_IN] = _boot_id(host)
     if env.choice:
-        efi.check_next(host)
+        _check(host, values)
     try:
         if not env.choice:
             # Native first: between the two nothing starts what the block does not name any more.
@@ -190,6 +210,19 @@ def write_environment(
         except XenableError:
             _write_block(host, path, before, grub_writes=False)
             raise
+
+
+def _obstacle(host: Host, values: Mapping[str, str]) -> str:
+    if FIRMWARE not in values:
+        return ""
+    if values[FIRMWARE] == KEPT:
+        return "it did not delete BootNext when it started Xen: a dom0 that hangs would be started for ever"
+    return efi.obstacle(host)
+
+
+def _check(host: Host, values: Mapping[str, str]) -> None:
+    if found := _obstacle(host, values):
+        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=efi.HINT)
 
 
 def _environment(values: Mapping[str, str]) -> Environment:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from xenable.boot import efi
 from xenable.boot.loader import build, remove_work
+from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps import snapshot
@@ -33,12 +34,14 @@ class OwnLoader(Step):
         return Preview(title=self.title(), detail=detail + entry)
 
     def is_done(self, host: Host) -> bool:
-        return host.exists(self._path) and efi.entry_number(host) is not None
+        return host.exists(self._path) and bool(efi.own_entries(host))
 
     def save(self, host: Host) -> Saved:
         return {"before": snapshot.take(host, self._path)}
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
+        for obstacle in self.obstacles(host, saved):
+            raise XenableError(f"cannot make a GRUB for the trial: {obstacle.what}")
         host.clean(self._path)
         image = build(host)
         host.make_folder(self.folder)

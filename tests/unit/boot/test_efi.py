@@ -65,7 +65,7 @@ def test_the_entry_is_on_the_partition_that_the_machine_was_started_from(host: H
     assert ours.endswith(b"\x7f\xff\4\0")
     assert efi.partition(ours) == PARTUUID
     assert variables(host)["BootOrder"] == before["BootOrder"]
-    assert efi.entry_number(host) == 1
+    assert efi.own_entries(host) == (1,)
     efi.make_entry(host)
     assert len(variables(host)) == len(before) + 1
     efi.remove_entry(host)
@@ -99,10 +99,23 @@ def test_an_entry_of_another_partition_goes(host: Host) -> None:
     assert "Boot0003" not in variables(host)
 
 
+def test_firmware_that_makes_a_second_one_and_puts_it_into_its_order(host: Host) -> None:
+    before = variables(host)
+    write_environment(host, GRUB, Environment(), firmware=True)
+    efi.make_entry(host)
+    host.set_variable(variable("Boot0009"), variables(host)["Boot0001"])
+    host.set_variable(variable("BootNext"), ATTRIBUTES + b"\11\0")
+    assert efi.is_next(host) and efi.obstacle(host) == ""
+    host.set_variable(variable("BootOrder"), ATTRIBUTES + b"\11\0\7\0\1\0\0\0")
+    assert "has put entry 0001 into its boot order" in efi.obstacle(host)
+    efi.remove_entry(host)
+    assert variables(host) == before
+
+
 def test_a_variable_that_can_not_be_read_is_not_overwritten(host: Host) -> None:
     host.make_folder(variable("Boot0001"))
     efi.make_entry(host)
-    assert efi.entry_number(host) == 2
+    assert efi.own_entries(host) == (2,)
 
 
 @pytest.mark.parametrize(
@@ -155,12 +168,20 @@ def test_the_native_loader(host: Host, current: bytes, loader: str) -> None:
     assert efi.native_loader(host) == "/EFI/BOOT/BOOTX64.EFI"
 
 
+def test_the_loader_of_another_partition_is_not_the_native_one(host: Host) -> None:
+    """As of a stick, from which the machine was started this time."""
+    stick = load_option("stick", r"\EFI\BOOT\grubx64.efi", bytes(reversed(PARTITION)))
+    host.set_variable(variable("Boot0005"), ATTRIBUTES + stick)
+    host.set_variable(variable("BootOrder"), ATTRIBUTES + b"\5\0\7\0")
+    assert efi.native_loader(host) == "/EFI/debian/shimx64.efi"
+
+
 def test_the_number_is_the_first_that_is_free(host: Host) -> None:
     for number in range(1, 12):
         host.set_variable(variable(f"Boot{number:04X}"), ATTRIBUTES + load_option("other", r"\EFI\x\y.efi"))
     host.set_variable(variable("Boot0007"), ATTRIBUTES + load_option("debian", r"\EFI\debian\shimx64.efi"))
     efi.make_entry(host)
-    assert efi.entry_number(host) == 12
+    assert efi.own_entries(host) == (12,)
     assert "Boot000C" in variables(host)
 
 
@@ -291,7 +312,7 @@ def test_a_word_that_the_firmware_does_not_give_back_is_cleared_in_the_block(
 
 
 def test_a_block_of_an_earlier_conversion_may_have_had_another_way(host: Host) -> None:
-    write_environment(host, GRUB, Environment(), firmware=True)
+    write_environment(host, GRUB, ARMED, firmware=True)
     write_environment(host, GRUB, ARMED, firmware=False)
     assert not by_firmware(host, GRUB) and not efi.is_next(host)
     assert read_environment(host, GRUB) == ARMED
@@ -305,5 +326,5 @@ def test_a_number_that_is_spoken_for_is_not_taken(
     host.set_variable(variable("BootOrder"), ATTRIBUTES + order + b"\7\0")
     host.set_variable(variable("BootCurrent"), ATTRIBUTES + current)
     efi.make_entry(host)
-    assert efi.entry_number(host) == number
+    assert efi.own_entries(host) == (number,)
     assert efi.obstacle(host) == ""
