@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.tree import make_tree
-from xenable.guests import images, storage
+from xenable.guests import create, images, storage
 from xenable.guests.create import Request
 from xenable.guests.images import Base
 from xenable.guests.model import Kind
@@ -313,3 +313,10 @@ def state(xen: Xen) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
 
 def quiet(fraction: float, text: str) -> None:
     assert 0.0 <= fraction <= 1.0
+
+
+def make(xen: Xen, place: storage.Storage = DIRECTORY, **changes: Any) -> None:
+    """web1, or another one, and what was called for it forgotten."""
+    request = replace(REQUEST, kind=Kind.PVH, isolate=True)
+    create.create(xen.host, replace(request, **changes), place, NET, quiet)
+    xen.calls.clear()
