@@ -186,11 +186,11 @@ def try_new(host: Host, listener: Listener = engine.quiet, *, instead_of: str = 
             f"cannot arm a trial of the newer Xen or kernel: this system waits for {'; '.join(lost)}",
             hint="when it is back, or if it is gone for good, run `sudo xenable apply`",
         )
-    # What is in a slot is not tried again unasked: where it can't be armed, it must not get there.
-    check_one_shot(host, environment_folder(host))
     with host.lock():
         if any(record.state is not EntryState.DONE for record in journal.read_journal(host)):
             return False
+        # What is in a slot is not tried again unasked: where it can't be armed, it must not get there.
+        check_one_shot(host, environment_folder(host))
         engine.repeat(host, (terms, Arm()), listener)
     return True
 

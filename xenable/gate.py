@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from xenable import health, trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD, kernel_words
-from xenable.boot.environment import Environment
+from xenable.boot.environment import Environment, by_firmware, environment_folder
 from xenable.boot.slots import SLOTS
 from xenable.errors import XenableError
 from xenable.host import LOGS, Host
@@ -99,7 +99,8 @@ def judge(host: Host) -> None:
             except XenableError as e:
                 # Its time goes on, and with it the way back.
                 lacking = refused = (e.message,)
-                again = seconds + REST
+                if by_firmware(host, environment_folder(host)):
+                    again = seconds + REST
         if kept is not None:
             _stop_dead_man(host)
             _keep(host, replace(record, verdict="passed", seconds=seconds, missing=()))

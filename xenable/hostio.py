@@ -174,9 +174,6 @@ def set_variable(target: Path, data: bytes | None) -> None:
     try:
         if os.write(fd, data) != len(data):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        # efivarfs has done so by itself; a folder that stands for it, as that of another root, has not.
-        if os.fstat(fd).st_size > len(data):
-            os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
 

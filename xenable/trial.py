@@ -20,6 +20,7 @@ from xenable.boot.environment import (
     check_one_shot,
     environment_folder,
     environment_path,
+    one_shot_obstacle,
     read_environment,
     used_up,
     write_environment,
@@ -43,8 +44,6 @@ REVOKED = (
     "the firmware's BootNext was taken back, so the next reset boots the native system: "
     "`sudo xenable apply` sets it again"
 )
-
-NO_BLOCK = "cannot confirm: there is no environment block that GRUB can write"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,18 +266,21 @@ def on_course(host: Host) -> bool:
 def note_start(host: Host) -> None:
     """Where GRUB can't, put into the block which slot was started: in dom0, or natively if dom0 never ran.
 
-    A default that passed is next again where another slot was started. In dom0, where BootNext is still set,
-    nothing is: that is no one-shot. Errors: XenableError.
+    A default that passed is next again where another slot was started. Nothing is where the firmware has
+    started Xenable's entry and BootNext is still set: that is no one-shot. Errors: XenableError.
     """
     folder = environment_folder(host)
     env = environment(host)
-    if env is not None and used_up(host, folder):
-        if not running_xen(host):
-            write_environment(host, folder, replace(env, stage=UNKNOWN))
-            return
-        kept = efi.is_next(host)
-        default = "" if kept else env.default
-        write_environment(host, folder, replace(env, default=default, stage="started"), kept=kept)
+    if env is None or not used_up(host, folder):
+        return
+    xen = running_xen(host)
+    # Natively it may never have come to the entry, as after kexec.
+    kept = efi.is_next(host) and (xen or efi.came_by_entry(host))
+    noted = replace(env, stage="started" if xen else UNKNOWN)
+    if noted.choice and (kept or one_shot_obstacle(host, folder)):
+        # That this start was tried has to be written, whatever the next one can't be.
+        noted = replace(noted, default="")
+    write_environment(host, folder, noted, kept=kept)
 
 
 def arm(host: Host, slot: str) -> None:
@@ -294,9 +296,13 @@ def arm(host: Host, slot: str) -> None:
     write_trial(host, Trial(slot=slot, verdict="armed", seconds=0, deadline=0, armed_in=this_boot(host)))
     # A default that fell back must not come back when this trial does: only `trying` kept it off.
     default = "" if env.trying == env.default else env.default
-    write_environment(
-        host, folder, replace(env, default=default, try_slot=slot, trying="", stage="", started="")
-    )
+    try:
+        write_environment(
+            host, folder, replace(env, default=default, try_slot=slot, trying="", stage="", started="")
+        )
+    except XenableError:
+        _off_the_record(host, slot)
+        raise
 
 
 def armed_slot(host: Host) -> str:
@@ -354,10 +360,8 @@ def let_go(host: Host) -> tuple[str, ...]:
 def disarm(host: Host) -> None:
     """Make the next reset boot native, whatever was armed or confirmed. The first act of every revert."""
     folder = environment_folder(host)
-    if folder:
-        with host.lock_folder(folder):
-            if environment(host) != Environment():
-                write_environment(host, folder, Environment())
+    if folder and environment(host) != Environment():
+        write_environment(host, folder, Environment())
 
 
 def accept(host: Host) -> bool:
@@ -368,24 +372,23 @@ def accept(host: Host) -> bool:
     is what it was. Errors: XenableError when the block can't be written.
     """
     folder = environment_folder(host)
-    if not folder:
-        raise XenableError(NO_BLOCK)
-    # A revert that is at work has the last word.
-    with host.lock_folder(folder):
-        env = environment(host)
-        if env is None:
-            raise XenableError(NO_BLOCK)
-        if not env.trying:
-            return True
-        # Its tools have just answered.
-        lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
+    env = environment(host)
+    if env is None:
+        raise XenableError("cannot confirm: there is no environment block that GRUB can write")
+    # Its tools have just answered.
+    lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
+    if env.trying:
         default = env.trying if env.trying in SLOTS and not lost else env.default
         # What is armed is older than what passed now.
         armed = env.try_slot if lost else ""
         write_environment(
             host, folder, replace(env, default=default, trying="", try_slot=armed, stage="", started="")
         )
-        return not lost
+        if reverted(host):
+            # It began after the block was read here, and has the last word.
+            disarm(host)
+            raise XenableError("cannot confirm: a revert has begun")
+    return not lost
 
 
 def confirm(host: Host) -> TrialStatus:

@@ -112,9 +112,11 @@ def remove_entry(host: Host) -> None:
     into its order. Errors: XenableError."""
     clear_next(host)
     own, order = own_entries(host), _order(host)
-    if set(own) & set(order):
-        kept = [number for number in order if number not in own]
-        _write(host, "BootOrder", struct.pack(f"<{len(kept)}H", *kept))
+    rest = [number for number in order if number not in own]
+    if not rest and order:
+        host.set_variable(_path("BootOrder"), None)
+    elif len(rest) < len(order):
+        _write(host, "BootOrder", struct.pack(f"<{len(rest)}H", *rest))
     for number in own:
         host.set_variable(_path(f"Boot{number:04X}"), None)
 
@@ -122,6 +124,11 @@ def remove_entry(host: Host) -> None:
 def is_next(host: Host) -> bool:
     """Whether BootNext names the entry of Xenable's."""
     return _number(efi_variable(host, "BootNext")) in own_entries(host)
+
+
+def came_by_entry(host: Host) -> bool:
+    """Whether this start of the machine was by the entry of Xenable's."""
+    return _number(efi_variable(host, "BootCurrent")) in own_entries(host)
 
 
 def obstacle(host: Host) -> str:

@@ -30,10 +30,14 @@ STARTED = "xenable_started"
 FIRMWARE = "xenable_firmware"
 """Set where GRUB can't write the block: the firmware's BootNext is the one-shot (boot/efi.py). It stays as
 long as the block does."""
-KEPT = "kept"
-"""FIRMWARE's value from the start on that found BootNext not deleted; before that it is `yes`."""
+BY_FIRMWARE, KEPT = "yes", "kept"
+"""The words for it. The second one: a start found that the firmware had not deleted BootNext."""
 SET_IN = "xenable_set_in"
 """The boot in which the firmware's one-shot was set: in each later one it is used up."""
+AFTER_KEPT = (
+    "stay with the native system: `sudo xenable revert`; after an update of the firmware, a new "
+    "`sudo xenable apply` finds out anew"
+)
 UNKNOWN = "unknown"
 """The stage where GRUB can't note any."""
 
@@ -147,9 +151,15 @@ def read_environment(host: Host, folder: StrPath) -> Environment | None:
     return env
 
 
+def one_shot_word(host: Host, folder: StrPath) -> str:
+    """BY_FIRMWARE or KEPT where the block in this folder says that the firmware has the one-shot; else
+    empty."""
+    return _values(host, environment_path(folder)).get(FIRMWARE, "")
+
+
 def by_firmware(host: Host, folder: StrPath) -> bool:
     """Whether the block in this folder says that the firmware has the one-shot; no block says nothing."""
-    return FIRMWARE in _values(host, environment_path(folder))
+    return bool(one_shot_word(host, folder))
 
 
 def used_up(host: Host, folder: StrPath) -> bool:
@@ -183,7 +193,7 @@ def write_environment(
     values = before | {name: str(getattr(env, field)) for field, name in _NAMES.items()}
     if firmware is not None:
         values = {name: value for name, value in values.items() if name not in (FIRMWARE, SET_IN)}
-        values |= {FIRMWARE: "yes"} if firmware else {}
+        values |= {FIRMWARE: BY_FIRMWARE} if firmware else {}
     if kept:
         values[FIRMWARE] = KEPT
     if FIRMWARE not in values:
@@ -194,22 +204,38 @@ def write_environment(
             _write_block(host, path, values, grub_writes=True)
         return
     values[SET_IN] = _boot_id(host)
-    if env.choice:
-        _check(host, values)
-    try:
-        if not env.choice:
-            # Native first: between the two nothing starts what the block does not name any more.
-            efi.clear_next(host)
-    finally:
-        _write_block(host, path, values, grub_writes=False)
-        # GRUB reads a file system without its journal.
-        host.settle(folder)
-    if env.choice:
+    if kept:
+        # First what BootNext has told: it goes after that.
+        _write_settled(host, folder, values)
+    if not env.choice:
+        # Native first: between the two nothing starts what the block does not name any more.
         try:
-            efi.set_next(host)
-        except XenableError:
+            efi.clear_next(host)
+        finally:
+            _write_settled(host, folder, values)
+        return
+    # What is not to be started any more goes, whatever the firmware says to the rest.
+    goes = _asks_less(env, _environment(before))
+    try:
+        _check(host, values)
+    except XenableError:
+        if goes:
+            _write_settled(host, folder, values)
+        raise
+    try:
+        _write_settled(host, folder, values)
+        efi.set_next(host)
+    except XenableError:
+        if not goes:
             _write_block(host, path, before, grub_writes=False)
-            raise
+        raise
+
+
+def _asks_less(env: Environment, before: Environment) -> bool:
+    """Whether a block asks for a part of what it asked for before, and for nothing else."""
+    part = env.try_slot in ("", before.try_slot) and env.default in ("", before.default)
+    same = (env.try_slot, env.default) == (before.try_slot, before.default)
+    return part and not same and env.trying == before.trying
 
 
 def _obstacle(host: Host, values: Mapping[str, str]) -> str:
@@ -222,7 +248,8 @@ def _obstacle(host: Host, values: Mapping[str, str]) -> str:
 
 def _check(host: Host, values: Mapping[str, str]) -> None:
     if found := _obstacle(host, values):
-        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=efi.HINT)
+        hint = AFTER_KEPT if values.get(FIRMWARE) == KEPT else efi.HINT
+        raise XenableError(f"cannot set the firmware's BootNext: {found}", hint=hint)
 
 
 def _environment(values: Mapping[str, str]) -> Environment:
@@ -249,6 +276,12 @@ def _values(host: Host, path: str) -> dict[str, str]:
         return parse_block(host.read(path))
     except XenableError:
         return {}
+
+
+def _write_settled(host: Host, folder: StrPath, values: Mapping[str, str]) -> None:
+    _write_block(host, environment_path(folder), values, grub_writes=False)
+    # GRUB reads a file system without its journal.
+    host.settle(folder)
 
 
 def _write_block(host: Host, path: str, values: Mapping[str, str], *, grub_writes: bool) -> None:

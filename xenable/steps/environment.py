@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from xenable.boot.environment import (
+    BY_FIRMWARE,
     Environment,
-    by_firmware,
     environment_path,
+    one_shot_word,
     read_environment,
     write_environment,
 )
@@ -67,7 +68,7 @@ class BootEnvironment(Step):
 
     def _marked(self, host: Host) -> bool:
         """Whether the block says who has the one-shot."""
-        return by_firmware(host, self.folder) == self.by_firmware
+        return one_shot_word(host, self.folder) == (BY_FIRMWARE if self.by_firmware else "")
 
     def _read(self, host: Host) -> Environment | None:
         try:

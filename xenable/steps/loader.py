@@ -40,8 +40,8 @@ class OwnLoader(Step):
         return {"before": snapshot.take(host, self._path)}
 
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
-        for obstacle in self.obstacles(host, saved):
-            raise XenableError(f"cannot make a GRUB for the trial: {obstacle.what}")
+        if unseen := self.obstacles(host, saved):
+            raise XenableError(f"cannot make a GRUB for the trial: {unseen[0].what}")
         host.clean(self._path)
         image = build(host)
         host.make_folder(self.folder)

@@ -5,14 +5,25 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from xenable.boot.efi import EFIVARS, GLOBAL
-from xenable.host import Host
+from xenable.host import Host, StrPath
 
 ATTRIBUTES = b"\7\0\0\0"
 PARTITION = bytes(range(36)) + b"\2\2"
 """Of a node that names one: its number, place and GUID, and that it is of a GPT."""
 PARTUUID = "17161514-1918-1b1a-1c1d-1e1f20212223"
+
+
+@dataclass(frozen=True)
+class FirmwareHost(Host):
+    """A folder that takes variables as efivarfs does: a shorter one leaves nothing of what was there."""
+
+    def set_variable(self, path: StrPath, data: bytes | None) -> None:
+        super().set_variable(path, None)
+        if data is not None:
+            super().set_variable(path, data)
 
 
 def load_option(description: str, path: str, partition: bytes = bytes(38)) -> bytes:

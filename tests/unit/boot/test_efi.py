@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.unit.boot.firmware import (
     ATTRIBUTES,
     PARTITION,
     PARTUUID,
+    FirmwareHost,
     add_firmware,
     load_option,
     variable,
@@ -23,12 +25,14 @@ from xenable.boot.environment import (
     Environment,
     by_firmware,
     environment_path,
+    one_shot_obstacle,
     parse_block,
     read_environment,
     write_environment,
 )
 from xenable.errors import XenableError
 from xenable.host import Host, StrPath
+from xenable.steps.environment import BootEnvironment
 
 GRUB = "/boot/grub"
 ARMED = Environment(try_slot="a")
@@ -36,7 +40,7 @@ ARMED = Environment(try_slot="a")
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    host = Host(tmp_path)
+    host = FirmwareHost(tmp_path)
     host.make_folder(GRUB)
     add_firmware(host)
     return host
@@ -110,6 +114,11 @@ def test_firmware_that_makes_a_second_one_and_puts_it_into_its_order(host: Host)
     assert "has put entry 0001 into its boot order" in efi.obstacle(host)
     efi.remove_entry(host)
     assert variables(host) == before
+    # Nor is an order left in which there was nothing else.
+    efi.make_entry(host)
+    host.set_variable(variable("BootOrder"), ATTRIBUTES + b"\1\0")
+    efi.remove_entry(host)
+    assert variables(host) == {name: value for name, value in before.items() if name != "BootOrder"}
 
 
 def test_a_variable_that_can_not_be_read_is_not_overwritten(host: Host) -> None:
@@ -144,7 +153,7 @@ def test_what_keeps_bootnext_from_being_set(host: Host, change: dict[str, bytes]
 
 def test_firmware_that_keeps_nothing_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     write_environment(host, GRUB, Environment(), firmware=True)
-    monkeypatch.setattr(Host, "set_variable", lambda self, path, data: None)
+    monkeypatch.setattr(FirmwareHost, "set_variable", lambda self, path, data: None)
     with pytest.raises(XenableError, match="did not keep it"):
         write_environment(host, GRUB, ARMED)
 
@@ -169,7 +178,9 @@ def test_the_native_loader(host: Host, current: bytes, loader: str) -> None:
 
 
 def test_the_loader_of_another_partition_is_not_the_native_one(host: Host) -> None:
-    """As of a stick, from which the machine was started this time."""
+    """As of a stick that comes first in the order; this start was Xenable's."""
+    efi.make_entry(host)
+    host.set_variable(variable("BootCurrent"), ATTRIBUTES + struct.pack("<H", efi.own_entries(host)[0]))
     stick = load_option("stick", r"\EFI\BOOT\grubx64.efi", bytes(reversed(PARTITION)))
     host.set_variable(variable("Boot0005"), ATTRIBUTES + stick)
     host.set_variable(variable("BootOrder"), ATTRIBUTES + b"\5\0\7\0")
@@ -223,6 +234,104 @@ def test_after_a_newer_pair_the_one_that_passed_is_next(host: Host) -> None:
     assert read_environment(host, GRUB) == Environment(trying="a", default="a", stage=UNKNOWN)
     trial.note_start(host)
     assert not efi.is_next(host)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("BootNext", b"\0\0"), ("BootOrder", b"\1\0\7\0")], ids=["foreign", "ordered"]
+)
+@pytest.mark.parametrize("xen", [True, False])
+def test_a_start_is_noted_though_no_other_one_can_be_next(
+    host: Host, name: str, value: bytes, xen: bool
+) -> None:
+    """The firmware that puts the entry first would start the slot for ever."""
+    write_environment(host, GRUB, Environment(try_slot="b", default="a"), firmware=True)
+    boots(host, "2", takes=True)
+    host.set_variable(variable(name), ATTRIBUTES + value)
+    if xen:
+        host.make_folder("/sys/hypervisor")
+        host.write("/sys/hypervisor/type", b"xen\n")
+    trial.note_start(host)
+    block = parse_block(host.read(environment_path(GRUB)))
+    assert (block["xenable_try"], block["xenable_trying"], block["xenable_default"]) == ("", "b", "")
+    assert not efi.is_next(host)
+
+
+@pytest.mark.parametrize("env", [Environment(default="a"), Environment(try_slot="b")])
+def test_what_is_taken_away_is_not_in_the_block_though_the_rest_can_not_be_next(
+    host: Host, env: Environment
+) -> None:
+    """A slot whose kernel was removed is not started any more, whoever has set BootNext."""
+    write_environment(host, GRUB, Environment(try_slot="b", default="a"), firmware=True)
+    host.set_variable(variable("BootNext"), ATTRIBUTES + b"\0\0")
+    with pytest.raises(XenableError, match="BootNext is set to entry 0000 already"):
+        write_environment(host, GRUB, env)
+    assert read_environment(host, GRUB) == env
+
+
+def test_what_is_taken_away_stays_so_where_the_firmware_has_no_room(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, Environment(try_slot="b", default="a"), firmware=True)
+    host.set_variable(variable("BootNext"), None)
+
+    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
+        raise XenableError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
+    with pytest.raises(XenableError, match="No space left"):
+        write_environment(host, GRUB, Environment(default="a"))
+    assert read_environment(host, GRUB) == Environment(default="a")
+
+
+def test_natively_too_bootnext_that_was_not_deleted_is_seen(host: Host) -> None:
+    """The slot could not be loaded, so Xenable's GRUB has started the native loader."""
+    write_environment(host, GRUB, ARMED, firmware=True)
+    boots(host, "2", takes=False)
+    host.set_variable(variable("BootCurrent"), ATTRIBUTES + b"\1\0")
+    trial.note_start(host)
+    assert not efi.is_next(host)
+    assert "did not delete BootNext" in one_shot_obstacle(host, GRUB)
+    with pytest.raises(XenableError, match="did not delete BootNext") as caught:
+        write_environment(host, GRUB, ARMED)
+    assert "sudo xenable revert" in caught.value.hint
+
+
+def test_a_native_start_by_another_way_says_nothing_of_bootnext(host: Host) -> None:
+    """As kexec, which does not come by the firmware."""
+    write_environment(host, GRUB, ARMED, firmware=True)
+    boots(host, "2", takes=False)
+    trial.note_start(host)
+    assert not efi.is_next(host) and one_shot_obstacle(host, GRUB) == ""
+
+
+def test_that_bootnext_was_kept_is_written_before_it_goes(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, ARMED, firmware=True)
+    boots(host, "2", takes=False)
+    host.make_folder("/sys/hypervisor")
+    host.write("/sys/hypervisor/type", b"xen\n")
+    real = Host.overwrite
+
+    def refuse(self: Host, path: StrPath, data: bytes) -> None:
+        raise XenableError(f"cannot write {path}: Input/output error")
+
+    monkeypatch.setattr(Host, "overwrite", refuse)
+    with pytest.raises(XenableError, match="Input/output error"):
+        trial.note_start(host)
+    assert efi.is_next(host)
+    monkeypatch.setattr(Host, "overwrite", real)
+    trial.note_start(host)
+    assert not efi.is_next(host) and "did not delete" in one_shot_obstacle(host, GRUB)
+
+
+def test_another_conversion_may_find_other_firmware(host: Host) -> None:
+    """A block that was there before one stays, as where /boot outlives the system."""
+    write_environment(host, GRUB, Environment(), firmware=True, kept=True)
+    step = BootEnvironment(folder=GRUB, by_firmware=True)
+    assert not step.is_done(host)
+    step.do(host, step.save(host), lambda fraction, text: None)
+    assert step.is_done(host) and one_shot_obstacle(host, GRUB) == ""
 
 
 @pytest.mark.parametrize("takes", [True, False])
@@ -291,7 +400,7 @@ def test_what_could_not_be_armed_is_not_in_the_block(host: Host, monkeypatch: py
     def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
         raise XenableError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr(Host, "set_variable", refuse)
+    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
     with pytest.raises(XenableError, match="No space left"):
         write_environment(host, GRUB, Environment(default="a"))
     assert read_environment(host, GRUB) == Environment(trying="a")
@@ -305,7 +414,7 @@ def test_a_word_that_the_firmware_does_not_give_back_is_cleared_in_the_block(
     def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
         raise XenableError(f"cannot write {path}: Input/output error")
 
-    monkeypatch.setattr(Host, "set_variable", refuse)
+    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
     with pytest.raises(XenableError, match="Input/output error"):
         write_environment(host, GRUB, Environment())
     assert read_environment(host, GRUB) == Environment()

@@ -188,6 +188,25 @@ def test_a_full_disk_costs_no_healthy_dom0_its_verdict(
     assert host.read("/dev/watchdog1") == b"V"
 
 
+def test_a_verdict_that_could_not_be_written_is_tried_again_at_the_next_look(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks(monkeypatch, ())
+    tried: list[int] = []
+    accept = trial.accept
+
+    def note(host: Host) -> bool:
+        tried.append(clock.seconds)
+        if len(tried) == 1:
+            raise XenableError("cannot write /boot/grub/xenable.env: Input/output error")
+        return accept(host)
+
+    monkeypatch.setattr(trial, "accept", note)
+    gate.run_gate(host)
+    assert tried == [20, 30]
+    assert read_environment(host, GRUB) == Environment(default="a")
+
+
 def test_later_boots_of_a_confirmed_dom0_are_not_compared_with_native(
     host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,7 +88,8 @@ def test_firmware_that_does_not_delete_bootnext_is_no_place_for_a_dom0(
     assert record is not None and record.verdict == "gave-up"
     assert "did not delete BootNext" in record.missing[0]
     assert ["systemctl", "reboot", "--force"] in ran
-    assert read_environment(host, GRUB) == Environment(trying="a", stage="started")
+    left = "a" if default == "a" else ""
+    assert read_environment(host, GRUB) == Environment(trying="a", default=left, stage="started")
     assert not is_next(host)
     # Natively, after it.
     host.write("/sys/hypervisor/type", b"")

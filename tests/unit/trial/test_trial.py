@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import pytest
 
+from tests.unit.boot.firmware import add_firmware, variable
 from tests.unit.trial.fixtures import GRUB, TRYING, frozen_pair, record, under_xen
-from xenable import trial, watchdog
+from xenable import health, trial, watchdog
 from xenable.boot.environment import Environment, read_environment, write_environment
 from xenable.errors import XenableError
 from xenable.health import Before
-from xenable.host import Host
-from xenable.model import Status
+from xenable.host import Host, StrPath
+from xenable.journal import Record, write_state
+from xenable.model import EntryState, Status
 from xenable.trialrecord import read_trial, write_trial
 
 
@@ -200,14 +201,38 @@ def test_a_damaged_block_counts_as_none_and_is_replaced_by_disarm(host: Host) ->
     assert read_environment(host, GRUB) == Environment()
 
 
-def test_a_revert_that_is_at_work_has_the_last_word(host: Host) -> None:
-    """The gate of a dom0 that is healthy at the same moment does not make it the default again."""
+def test_a_revert_that_is_at_work_has_the_last_word(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins after the gate of a healthy dom0 has read the block, and before it writes it."""
     write_environment(host, GRUB, TRYING)
-    accepted = threading.Thread(target=trial.accept, args=(host,))
-    with host.lock_folder(GRUB):
-        accepted.start()
-        accepted.join(0.2)
-        assert accepted.is_alive()
-        write_environment(host, GRUB, Environment())
-    accepted.join()
+    step = Record(number=1, kind="write-file", fields={}, state=EntryState.PLANNED)
+    host.make_folder("/var/lib/xenable")
+    write_state(host, step, EntryState.PLANNED)
+    step = write_state(host, step, EntryState.DONE, {})
+
+    def meanwhile(host: Host, slot: str) -> str:
+        write_state(host, step, EntryState.UNDOING, {})
+        trial.disarm(host)
+        return ""
+
+    monkeypatch.setattr("xenable.trial.lost_kernel", meanwhile)
+    with pytest.raises(XenableError, match="a revert has begun"):
+        trial.accept(host)
     assert read_environment(host, GRUB) == Environment()
+
+
+def test_a_trial_that_could_not_be_armed_is_off_the_record(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next boot of another slot would find that it failed."""
+    add_firmware(host)
+    write_environment(host, GRUB, Environment(default="a"), firmware=True)
+    host.set_variable(variable("BootNext"), None)
+    monkeypatch.setattr(health, "look_around", lambda host: Before(known=True))
+
+    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
+        raise XenableError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(Host, "set_variable", refuse)
+    with pytest.raises(XenableError, match="No space left"):
+        trial.arm(host, "b")
+    assert read_environment(host, GRUB) == Environment(default="a") and read_trial(host) is None
