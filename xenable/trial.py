@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from xenable import health, journal, watchdog
 from xenable.boot import efi
 from xenable.boot.environment import (
+    KEPT,
     UNKNOWN,
     Environment,
     block_hidden,
@@ -20,7 +21,7 @@ from xenable.boot.environment import (
     check_one_shot,
     environment_folder,
     environment_path,
-    one_shot_obstacle,
+    one_shot_word,
     read_environment,
     used_up,
     write_environment,
@@ -271,20 +272,30 @@ def note_start(host: Host) -> None:
     """
     folder = environment_folder(host)
     env = environment(host)
-    if env is None or not used_up(host, folder):
+    if env is None:
+        return
+    if one_shot_word(host, folder) == KEPT:
+        # What wrote that may have ended before it took BootNext back.
+        efi.clear_next(host)
+    if not used_up(host, folder):
         return
     xen = running_xen(host)
     # Natively it may never have come to the entry, as after kexec.
     kept = efi.is_next(host) and (xen or efi.came_by_entry(host))
     noted = replace(env, stage="started" if xen else UNKNOWN)
-    if noted.choice and (kept or one_shot_obstacle(host, folder)):
+    native = replace(noted, default="") if noted.choice else noted
+    try:
+        write_environment(host, folder, native if kept else noted, kept=kept)
+    except XenableError:
+        if kept or native == noted:
+            raise
         # That this start was tried has to be written, whatever the next one can't be.
-        noted = replace(noted, default="")
-    write_environment(host, folder, noted, kept=kept)
+        write_environment(host, folder, native)
 
 
 def arm(host: Host, slot: str) -> None:
     """Make the next reset boot a slot once. Errors: XenableError when there is no environment block."""
+    note_start(host)
     folder = environment_folder(host)
     env = environment(host)
     if env is None:
@@ -360,7 +371,7 @@ def let_go(host: Host) -> tuple[str, ...]:
 def disarm(host: Host) -> None:
     """Make the next reset boot native, whatever was armed or confirmed. The first act of every revert."""
     folder = environment_folder(host)
-    if folder and environment(host) != Environment():
+    if folder and (environment(host) != Environment() or efi.is_next(host)):
         write_environment(host, folder, Environment())
 
 
@@ -371,6 +382,8 @@ def accept(host: Host) -> bool:
     Returns False where it is not to be booted again, for its kernel was removed meanwhile: the default
     is what it was. Errors: XenableError when the block can't be written.
     """
+    # /boot may have come late, or could not be written at the first look.
+    note_start(host)
     folder = environment_folder(host)
     env = environment(host)
     if env is None:

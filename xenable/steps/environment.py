@@ -10,6 +10,7 @@ from typing import ClassVar
 from xenable.boot.environment import (
     BY_FIRMWARE,
     Environment,
+    by_firmware,
     environment_path,
     one_shot_word,
     read_environment,
@@ -40,7 +41,9 @@ class BootEnvironment(Step):
         return Preview(title=self.title(), detail=f"{self._path}: {state}\n")
 
     def is_done(self, host: Host) -> bool:
-        return host.exists(self._path) and self._read(host) is not None and self._marked(host)
+        # A word that a start has found out since is no reason to begin anew.
+        marked = by_firmware(host, self.folder) == self.by_firmware
+        return host.exists(self._path) and self._read(host) is not None and marked
 
     def save(self, host: Host) -> Saved:
         return {"before": snapshot.take(host, self._path)}
@@ -48,7 +51,9 @@ class BootEnvironment(Step):
     def do(self, host: Host, saved: Saved, progress: Progress) -> None:
         host.clean(self._path)
         # What an earlier conversion left would make a slot the default that nobody has tried.
-        if not host.exists(self._path) or self._read(host) != Environment() or not self._marked(host):
+        word = BY_FIRMWARE if self.by_firmware else ""
+        fresh = self._read(host) == Environment() and one_shot_word(host, self.folder) == word
+        if not host.exists(self._path) or not fresh:
             host.make_folder(self.folder)
             write_environment(host, self.folder, Environment(), firmware=self.by_firmware)
 
@@ -65,10 +70,6 @@ class BootEnvironment(Step):
             write_environment(host, self.folder, Environment())
         if saved["before"]["what"] == "absent":
             snapshot.restore(host, self._path, saved["before"])
-
-    def _marked(self, host: Host) -> bool:
-        """Whether the block says who has the one-shot."""
-        return one_shot_word(host, self.folder) == (BY_FIRMWARE if self.by_firmware else "")
 
     def _read(self, host: Host) -> Environment | None:
         try:

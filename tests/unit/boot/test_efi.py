@@ -325,11 +325,59 @@ def test_that_bootnext_was_kept_is_written_before_it_goes(
     assert not efi.is_next(host) and "did not delete" in one_shot_obstacle(host, GRUB)
 
 
+def test_bootnext_that_was_kept_goes_though_its_note_was_cut_off(host: Host) -> None:
+    write_environment(host, GRUB, ARMED, firmware=True)
+    word = variables(host)["BootNext"]
+    write_environment(host, GRUB, Environment(trying="a"), kept=True)
+    host.set_variable(variable("BootNext"), word)
+    trial.note_start(host)
+    assert not efi.is_next(host)
+
+
+def test_a_block_that_comes_after_the_gates_first_look_is_noted_before_the_verdict(host: Host) -> None:
+    """As /boot on a mirror that is slow to come: what BootNext says must not be taken for its own."""
+    write_environment(host, GRUB, ARMED, firmware=True)
+    boots(host, "2", takes=False)
+    host.make_folder("/sys/hypervisor")
+    host.write("/sys/hypervisor/type", b"xen\n")
+    with pytest.raises(XenableError, match="did not delete BootNext"):
+        trial.accept(host)
+    assert not efi.is_next(host)
+    assert read_environment(host, GRUB) == Environment(trying="a", stage="started")
+    with pytest.raises(XenableError, match="did not delete BootNext"):
+        trial.arm(host, "a")
+
+
+def test_disarming_takes_bootnext_back_whatever_the_block_says(host: Host) -> None:
+    write_environment(host, GRUB, ARMED, firmware=True)
+    word = variables(host)["BootNext"]
+    write_environment(host, GRUB, Environment())
+    host.set_variable(variable("BootNext"), word)
+    trial.disarm(host)
+    assert not efi.is_next(host)
+
+
+def test_a_start_is_noted_though_the_firmware_has_no_room(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(host, GRUB, Environment(try_slot="b", default="a"), firmware=True)
+    boots(host, "2", takes=True)
+
+    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
+        raise XenableError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
+    trial.note_start(host)
+    block = parse_block(host.read(environment_path(GRUB)))
+    assert (block["xenable_try"], block["xenable_trying"], block["xenable_default"]) == ("", "b", "")
+
+
 def test_another_conversion_may_find_other_firmware(host: Host) -> None:
     """A block that was there before one stays, as where /boot outlives the system."""
     write_environment(host, GRUB, Environment(), firmware=True, kept=True)
     step = BootEnvironment(folder=GRUB, by_firmware=True)
-    assert not step.is_done(host)
+    # An apply that was interrupted goes on from what it did: it does not forget what a start has found out.
+    assert step.is_done(host)
     step.do(host, step.save(host), lambda fraction, text: None)
     assert step.is_done(host) and one_shot_obstacle(host, GRUB) == ""
 
