@@ -131,6 +131,7 @@ def is_dom0(vm: VM) -> None:
     must(vm.ssh("cat /sys/hypervisor/type").stdout.strip() == "xen", "the machine runs under Xen")
     must("control_d" in vm.ssh("cat /proc/xen/capabilities").stdout, "it is the control domain")
     must("Domain-0" in vm.ssh("xl list").stdout, "xl lists Domain-0")
+    must("xenable: dead-man armed" in vm.ssh("dmesg").stdout, "its initrd has armed the dead-man")
 
 
 def is_native(vm: VM) -> None:

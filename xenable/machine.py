@@ -199,7 +199,7 @@ class Kernel:
     xen_only: bool = False
     """Whether it is for Xen alone: no boot loader offers it natively."""
     watchdog: Answer = Answer.UNKNOWN
-    """Whether the driver of Xen's watchdog is here for it, as a module or built in."""
+    """Whether the driver of Xen's watchdog is here for it, as a module or built in, and shows in /sys."""
     forbidden: bool = False
     """Whether rights are lacking to read it: its compression is unknown for that."""
 

@@ -28,12 +28,16 @@ def stop_dead_man(host: Host) -> tuple[str, ...]:
 
 
 def ensure_dead_man(host: Host, seconds: int) -> None:
-    """Start the dead-man from user space where the initrd could not. Errors: XenableError."""
+    """Start the dead-man from user space where the initrd could not. Errors: XenableError, also where the
+    kernel does not show Xen's watchdog."""
     if any(_active(host, name) for name in xen_watchdogs(host)):
         return
     host.run(["modprobe", "-r", "xen_wdt"], check=False)
     host.run(["modprobe", "xen_wdt", f"timeout={max(seconds, 30)}"])
-    for name in xen_watchdogs(host):
+    names = xen_watchdogs(host)
+    if not names:
+        raise XenableError(f"cannot start the dead-man: {WATCHDOGS} has no watchdog of Xen's")
+    for name in names:
         # Opened and closed without a V: it counts from here.
         host.poke(f"/dev/{name}", b" ")
 

@@ -190,7 +190,7 @@ def boot_menu() -> None:
     for version in ("6.1.0-1-amd64", "6.12.9-amd64"):
         Path(f"/boot/vmlinuz-{version}").write_bytes(b"a kernel")
         Path(f"/boot/initrd.img-{version}").write_bytes(b"an initrd")
-        Path(f"/boot/config-{version}").write_text("CONFIG_XEN_DOM0=y\n")
+        Path(f"/boot/config-{version}").write_text("CONFIG_XEN_DOM0=y\nCONFIG_WATCHDOG_SYSFS=y\n")
     Path("/boot/grub").mkdir(exist_ok=True)
     command("update-grub")
 

@@ -39,7 +39,7 @@ def test_the_native_menu_never_offers_it() -> None:
         # Newer than every kernel of the distribution.
         for name in ("linux", "initrd.img"):
             Path(f"/boot/{name}-99.9-1-xen-lean").write_bytes(b"content")
-        Path("/boot/config-99.9-1-xen-lean").write_text("CONFIG_XEN_DOM0=y\n")
+        Path("/boot/config-99.9-1-xen-lean").write_text("CONFIG_XEN_DOM0=y\nCONFIG_WATCHDOG_SYSFS=y\n")
         command("update-grub")
         assert Path("/boot/grub/grub.cfg").read_text() == before
         # With a hypervisor, and without Xenable: GRUB's own script for Xen would make it the default.

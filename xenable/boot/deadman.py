@@ -23,6 +23,8 @@ MODULE = "xenable-xen_wdt.ko"
 """In the root of the initrd, where a folder is for certain."""
 NEEDED = "xenable-needed-{}.ko"
 """Modules that it needs, in the order of loading."""
+SHOWN = "CONFIG_WATCHDOG_SYSFS"
+"""With that option a kernel says in /sys which watchdog is Xen's."""
 HOOKS = ("conf/conf.d/zz-xenable", "usr/lib/dracut/hooks/cmdline/00-xenable.sh")
 """The snippet, for initramfs-tools and for dracut. No folders are made for them: where the other program
 made the initrd the kernel passes over the file, and a folder in place of a link would do harm."""
@@ -76,6 +78,12 @@ def watchdog_modules(host: Host, version: str) -> tuple[bytes, ...]:
         raise XenableError(
             f"cannot make the dead-man: kernel {version} has no driver for Xen's watchdog (xen_wdt)",
             hint="install the distribution's generic kernel, on Ubuntu with its linux-modules-extra",
+        )
+    options = host.text(f"/boot/config-{version}")
+    if options and f"{SHOWN}=y" not in options:
+        raise XenableError(
+            f"cannot make the dead-man: kernel {version} does not show Xen's watchdog ({SHOWN})",
+            hint="install the distribution's generic kernel, or build one: `xenable kernel build`",
         )
     return tuple(_unpack(host, file) for file in files)
 

@@ -79,7 +79,7 @@ NOT_BOOTED = Rule(
 NO_WATCHDOG = Rule(
     id="kernel/no-watchdog",
     severity=Severity.BLOCKER,
-    title="The dom0 kernel has no driver for Xen's watchdog",
+    title="The dom0 kernel has no driver for Xen's watchdog, or does not show it",
     why="Without xen_wdt nothing would reset a dom0 that hangs in its trial.",
     remedy="Install the distribution's generic kernel with all its modules: on Ubuntu they are in "
     "linux-modules-extra-VERSION.",
@@ -238,7 +238,9 @@ def check_kernel_options(facts: Facts, config: Config) -> Iterator[Finding]:
 def check_watchdog(facts: Facts, config: Config) -> Iterator[Finding]:
     kernel = next_dom0_kernel(facts, config)
     if kernel is not None and kernel.watchdog is Answer.NO:
-        yield NO_WATCHDOG.found(f"dom0 would get {kernel.version}, and there is no xen_wdt for it.")
+        yield NO_WATCHDOG.found(
+            f"dom0 would get {kernel.version}: there is no xen_wdt for it, or CONFIG_WATCHDOG_SYSFS is off."
+        )
 
 
 def check_native_kernel(facts: Facts, config: Config) -> Iterator[Finding]:

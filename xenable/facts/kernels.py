@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from xenable.boot.deadman import MODULES, watchdog_files
+from xenable.boot.deadman import MODULES, SHOWN, watchdog_files
 from xenable.boot.pairs import IMAGE, INITRDS, XEN_ONLY, image_compression
 from xenable.facts.dpkg import owner
 from xenable.facts.files import content, line
@@ -71,7 +71,7 @@ def _kernel(host: Host, image: str, running: str) -> Kernel:
         running=version == running,
         flavour=flavour(version),
         xen_only=name.startswith(XEN_ONLY),
-        watchdog=_watchdog(host, version),
+        watchdog=Answer.NO if options and SHOWN not in options else _watchdog(host, version),
         forbidden=host.forbidden(image),
     )
 

@@ -42,6 +42,6 @@ def make_boot(root: Path, xens: Sequence[str], kernels: Sequence[str], compressi
         (boot / f"xen-{version}-amd64.config").write_text("CONFIG_PV=y\n")
     for version in kernels:
         (boot / f"vmlinuz-{version}").write_bytes(bzimage(compression))
-        (boot / f"config-{version}").write_text("CONFIG_XEN=y\nCONFIG_XEN_DOM0=y\n")
+        (boot / f"config-{version}").write_text("CONFIG_XEN=y\nCONFIG_XEN_DOM0=y\nCONFIG_WATCHDOG_SYSFS=y\n")
         (boot / f"initrd.img-{version}").write_bytes(b"initrd of " + version.encode())
     return Host(root)

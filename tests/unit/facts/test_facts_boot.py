@@ -196,6 +196,24 @@ def test_watchdog_of_a_kernel(tmp_path: Path, files: dict[str, str], expected: A
     assert kernel.watchdog is expected
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("CONFIG_WATCHDOG_SYSFS=y\n", Answer.YES),
+        ("# CONFIG_WATCHDOG_SYSFS is not set\nCONFIG_X=y\n", Answer.NO),
+    ],
+)
+def test_a_watchdog_that_the_kernel_does_not_show_is_none(
+    tmp_path: Path, options: str, expected: Answer
+) -> None:
+    """Nothing could tell which one is Xen's: initrd and gate would not start it."""
+    files = {"modules.builtin": "kernel/drivers/watchdog/xen_wdt.ko\n"}
+    there = {f"/lib/modules/6.1-own/{name}": text for name, text in files.items()}
+    host = make_tree(tmp_path, {"/boot/vmlinuz-6.1-own": "", "/boot/config-6.1-own": options, **there})
+    (kernel,) = probe_kernels(host)
+    assert kernel.watchdog is expected
+
+
 def test_a_kernel_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ubuntu's are of mode 0600."""
     host = make_tree(tmp_path, {"/boot/vmlinuz-6.1-own": ""})

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xenable.boot.deadman import SHOWN
 from xenable.facts.kernels import NEEDED_OPTIONS
 from xenable.kernels.config import (
     OFF,
@@ -128,7 +129,8 @@ def test_a_flavour_asks_for_all_that_a_dom0_needs(name: str, series: tuple[int, 
     chosen = flavour(name)
     asked = merge({file: for_series(text, series) for file, text in chosen.fragments.items()})
     assert all(
-        asked.get(option) in ("y", "m") for option in (*NEEDED_OPTIONS, "CONFIG_XEN_DOM0", "CONFIG_XEN_WDT")
+        asked.get(option) in ("y", "m")
+        for option in (*NEEDED_OPTIONS, "CONFIG_XEN_DOM0", "CONFIG_XEN_WDT", SHOWN)
     )
     assert asked["CONFIG_KERNEL_GZIP"] == "y" and asked["CONFIG_DEBUG_INFO_NONE"] == "y"
     assert all(len(line) < 80 for line in chosen.about.splitlines())

@@ -17,7 +17,7 @@ from xenable.ui.kernels import kernels_document, render_kernels
 from xenable.ui.layout import plain
 
 GUEST = "".join(f"{option}=y\n" for option in sorted(GUEST_OPTIONS)) + "CONFIG_XEN_PVH=y\n"
-DOM0 = GUEST + "CONFIG_XEN_DOM0=y\n"
+DOM0 = GUEST + "CONFIG_XEN_DOM0=y\nCONFIG_WATCHDOG_SYSFS=y\n"
 BUILTIN = "kernel/drivers/watchdog/xen_wdt.ko\n"
 STATUS = """\
 Package: linux-image-6.12.9-cloud-amd64

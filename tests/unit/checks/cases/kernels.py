@@ -71,7 +71,7 @@ CASES: tuple[Case, ...] = (
         "kernel/no-watchdog",
         {"kernels": (replace(KERNEL, watchdog=Answer.NO),)},
         {},
-        "dom0 would get 6.12.107+deb13-amd64, and there is no xen_wdt",
+        "dom0 would get 6.12.107+deb13-amd64: there is no xen_wdt",
         "linux-modules-extra",
     ),
     (
