@@ -164,6 +164,90 @@ def test_what_brings_the_machines_bridge_up_stays() -> None:
     inside(work)
 
 
+def test_what_brings_the_machines_bridge_up_stays_though_it_was_asked_for() -> None:
+    """As Xen's tools recommend it. The bridge is in a file that the first one includes."""
+
+    def work() -> None:
+        build("tool")
+        build("bridge-utils")
+        publish()
+        step = InstallPackages(names=("tool",), recommended=("bridge-utils",))
+        saved: Saved = json.loads(json.dumps(dict(step.save(HOST))))
+        step.do(HOST, saved, tell)
+        Path("/etc/network/own").mkdir(parents=True)
+        Path("/etc/network/interfaces").write_text("source own/*\n")
+        Path("/etc/network/own/br0").write_text("iface br0 inet dhcp\n\tbridge_ports eth0\n")
+        assert step.obstacles(HOST, saved) == ()
+        step.undo(HOST, saved, tell)
+        assert packages() == {"bridge-utils installed"}
+        assert "bridge-utils" in step.remains(HOST, saved)[0]
+
+    inside(work)
+
+
+def test_the_configuration_of_what_stays_is_its_own() -> None:
+    """Though there was one before: of a package that had been removed, and of nobody."""
+
+    def work() -> None:
+        build("lib", files={"/etc/lib.conf": "a=1\n"}, conffiles=("/etc/lib.conf",))
+        build("tool", Depends="lib")
+        build("helper")
+        publish()
+        apt("install lib")
+        apt("remove lib")
+        files = {"/etc/lib.conf": "a=1\n", "/etc/lib.more": "b=1\n", "/usr/lib/x": "new"}
+        build("lib", "2.0", files=files, conffiles=("/etc/lib.conf", "/etc/lib.more"))
+        publish()
+        Path("/usr/lib/x").write_text("old")
+        saved = install()
+        apt("install lib")
+        Path("/etc/lib.conf").write_text("a=2\n")
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, tell)
+        assert packages() == {"lib installed"}
+        texts = {path: Path(path).read_text() for path in files}
+        assert texts == {"/etc/lib.conf": "a=2\n", "/etc/lib.more": "b=1\n", "/usr/lib/x": "new"}
+
+    inside(work)
+
+
+def test_what_stays_stays_when_a_revert_that_was_cut_off_goes_on() -> None:
+    """All that is left of what came along is marked by hand then, as where apt was killed too early."""
+
+    def work() -> None:
+        build("tool", Depends="lib, other")
+        for name in ("lib", "other", "helper"):
+            build(name)
+        publish()
+        saved = install()
+        apt("install lib")
+        for _ in range(2):
+            STEP.undo(HOST, saved, tell)
+            assert packages() == {"lib installed"}
+
+    inside(work)
+
+
+def test_what_would_make_xen_the_default_must_not_stay() -> None:
+    def work() -> None:
+        settings = "/etc/default/grub.d/xen.cfg"
+        build("common", files={settings: "1\n"}, conffiles=(settings,))
+        build("tool", Depends="common")
+        build("helper")
+        publish()
+        before = packages()
+        saved = install()
+        command("apt-mark manual common >/dev/null")
+        (obstacle,) = STEP.obstacles(HOST, saved)
+        assert obstacle.final and obstacle.what.endswith("sudo apt-mark auto common")
+        command("apt-mark auto common >/dev/null")
+        assert STEP.obstacles(HOST, saved) == ()
+        STEP.undo(HOST, saved, tell)
+        assert packages() == before
+
+    inside(work)
+
+
 def test_the_last_kernel_does_not_go() -> None:
     def work() -> None:
         build("old", files={"/boot/vmlinuz-1": "1"})

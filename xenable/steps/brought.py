@@ -83,5 +83,10 @@ def _nobodys(host: Host, paths: set[str]) -> set[str]:
         if not left:
             break
         lines = set(host.text(INFO / name).splitlines())
-        left = {path for path in left if path not in lines and _MERGED.sub("", path) not in lines}
+        left = {path for path in left if path not in lines and short_name(path) not in lines}
     return left
+
+
+def short_name(path: str) -> str:
+    """A path as packages of before /usr was merged name it."""
+    return _MERGED.sub("", path)

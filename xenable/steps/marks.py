@@ -95,16 +95,14 @@ class Came:
     """What was installed then; None where that is not on record."""
     with_configuration: frozenset[str]
     """Those that had been removed before, and had left their configuration."""
+    noted: bool
+    """Whether it is known that apt's note of who came along was complete once."""
 
 
-def mark_purge(cache: Cache, came: Came, used: Collection[str]) -> list[str]:
-    """Mark all that came and is here in any state, and what it brought since; returns foreign packages that
-    need some of it.
-
-    used: packages that configuration names, as of `staying`.
-    """
+def mark_purge(cache: Cache, came: Came, stay: frozenset[str]) -> list[str]:
+    """Mark all that came and is here in any state, but for what is to stay, and what it brought since;
+    returns foreign packages that need some of it."""
     broken = {p.name for p in cache if p.is_inst_broken}
-    stay = staying(cache, came, used)
     going = (came.names - stay) | _brought_since(cache, came, stay)
     for name in going & set(cache.keys()):
         package = cache[name]
@@ -121,14 +119,15 @@ def going(cache: Cache) -> tuple[str, ...]:
 
 
 def staying(cache: Cache, came: Came, used: Collection[str]) -> frozenset[str]:
-    """What came and is somebody's by now: marked as installed by hand since, or named in used; and what
-    these need."""
-    along = [name for name in came.names - came.wanted if name in cache and cache[name].is_installed]
+    """What came and is somebody's by now: marked as installed by hand since, or named in used, as
+    configuration does; and what these need."""
+    here = {name for name in came.names if name in cache and cache[name].is_installed}
+    along = here - came.wanted
     by_hand = {name for name in along if not cache[name].is_auto_installed}
-    if len(by_hand) == len(along):
+    if by_hand == along and not came.noted:
         # apt notes who came along when all of them are there: it was killed before that.
         by_hand = set()
-    return frozenset(_reached(cache, by_hand | set(used) & set(along), NEEDS) & came.names)
+    return frozenset(_reached(cache, by_hand | here & set(used), NEEDS) & came.names)
 
 
 def _brought_since(cache: Cache, came: Came, stay: frozenset[str]) -> frozenset[str]:

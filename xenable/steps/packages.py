@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from xenable.errors import XenableError
 from xenable.facts.dpkg import INFO, file_lists, read_status
+from xenable.facts.interface_config import ifupdown_files
 from xenable.host import BOOTED, Host
-from xenable.journal import load_bytes
+from xenable.journal import STORE, load_bytes
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps import snapshot
 from xenable.steps.base import Saved, Step
-from xenable.steps.brought import brought, unowned, unowned_folders
+from xenable.steps.brought import brought, short_name, unowned, unowned_folders
 from xenable.steps.conffiles import (
     LEFT_BY_DPKG,
     UCF,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from xenable.steps.marks import Came
 
-INTERFACES = Path("/etc/network/interfaces")
+GRUB_SETTINGS = "/etc/default/grub.d"
 MARKS = Path("/var/lib/apt/extended_states")
 
 
@@ -105,6 +106,9 @@ class InstallPackages(Step):
         along = {name.partition(":")[0] for name, _ in saved["new"]} - set(self._wanted)
         if lost := sorted(along & installed - automatic):
             host.run(["apt-mark", "auto", *lost])
+        if not host.exists(self._noted):
+            host.make_folder(STORE, 0o700)
+            host.write(self._noted, b"")
         missing = [name for name in self._wanted if name not in installed]
         if missing:
             raise XenableError(
@@ -133,7 +137,8 @@ class InstallPackages(Step):
         from xenable.steps import marks, transaction
 
         with transaction.open_cache(host) as cache:
-            foreign = marks.mark_purge(cache, self._came(saved), _used(host))
+            stay = marks.staying(cache, self._came(host, saved), _used(host))
+            foreign = marks.mark_purge(cache, self._came(host, saved), stay)
             going = marks.going(cache)
         needed = tuple(
             Obstacle(
@@ -145,7 +150,7 @@ class InstallPackages(Step):
         )
         then = saved["configuration"]
         known = [path for path, seen in then.items() if snapshot.same(snapshot.look(host, path), seen)]
-        return needed + _last_kernel(host, going) + edited(host, going, known)
+        return needed + _default_moves(host, stay) + _last_kernel(host, going) + edited(host, going, known)
 
     def undo(self, host: Host, saved: Saved, progress: Progress) -> None:
         from xenable.steps import marks, transaction
@@ -153,7 +158,8 @@ class InstallPackages(Step):
         transaction.prepare_purge(host, progress)
         restore_lists(host, [(name, version) for name, version in saved["new"]])
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
-            foreign = marks.mark_purge(cache, self._came(saved), _used(host))
+            stay = marks.staying(cache, self._came(host, saved), _used(host))
+            foreign = marks.mark_purge(cache, self._came(host, saved), stay)
             if foreign:
                 raise XenableError(
                     f"cannot remove {', '.join(self.names)}: {', '.join(foreign)} came since and needs it",
@@ -171,7 +177,7 @@ class InstallPackages(Step):
                         host.run(["systemctl", "daemon-reload"], check=False)
             tidy(host)
         forget_wishes(host, [name for name, _ in saved["new"]])
-        _restore_configuration(host, saved)
+        _restore_configuration(host, saved, stay)
         _restore_marks(host, saved)
         _restore_ucf(host, saved)
 
@@ -192,7 +198,12 @@ class InstallPackages(Step):
     def _what(self) -> str:
         return f"cannot install {', '.join(self.names)}"
 
-    def _came(self, saved: Saved) -> Came:
+    @property
+    def _noted(self) -> Path:
+        """Beside the originals, as long as they are kept: apt's note of who came along was complete."""
+        return STORE / f"came-along-{self.names[0]}"
+
+    def _came(self, host: Host, saved: Saved) -> Came:
         from xenable.steps.marks import Came
 
         before = saved.get("installed")
@@ -201,6 +212,7 @@ class InstallPackages(Step):
             wanted=frozenset(self._wanted),
             before=None if before is None else frozenset(before),
             with_configuration=frozenset(saved["with_configuration"]),
+            noted=host.exists(self._noted),
         )
 
 
@@ -221,8 +233,8 @@ def _take(host: Host, paths: Iterable[str]) -> dict[str, snapshot.Snapshot]:
 
 def _used(host: Host) -> frozenset[str]:
     """Packages that the configuration of this machine's network names: it would not come up without them."""
-    files = (INTERFACES, *(Path(f"{INTERFACES}.d") / name for name in host.names(f"{INTERFACES}.d")))
-    bridges = any(re.search(r"(?m)^\s*bridge[_-]ports\s", host.text(path)) for path in files)
+    texts = ifupdown_files(host).values()
+    bridges = any(re.search(r"(?m)^\s*bridge[_-]ports\s", text) for text in texts)
     return frozenset({"bridge-utils"}) if bridges else frozenset()
 
 
@@ -237,12 +249,32 @@ def _last_kernel(host: Host, going: Collection[str]) -> tuple[Obstacle, ...]:
     return (Obstacle(what=what, final=True),)
 
 
-def _restore_configuration(host: Host, saved: Saved) -> None:
+def _default_moves(host: Host, stay: Collection[str]) -> tuple[Obstacle, ...]:
+    """Whether what stays would make Xen GRUB's default, as /etc/default/grub.d/xen.cfg does."""
+    found = []
+    for name in sorted(stay):
+        for path in sorted(path for path in _files_of(host, [name]) if path.startswith(f"{GRUB_SETTINGS}/")):
+            what = f"{name} is somebody's by now and would stay, with {path} for Xen as GRUB's default: "
+            found.append(Obstacle(what=f"{what}sudo apt-mark auto {name}", final=True))
+    return tuple(found)
+
+
+def _files_of(host: Host, packages: Collection[str]) -> set[str]:
+    """What packages have brought, as dpkg and ucf name it."""
+    lists = (name for package in packages for name in file_lists(host, package.partition(":")[0]))
+    paths = {path for name in lists for path in host.text(INFO / name).splitlines()}
+    return paths | {file.path for file in conffiles(host, packages)}
+
+
+def _restore_configuration(host: Host, saved: Saved, stay: Collection[str]) -> None:
     snapshot.restore_folders(host, saved.get("folders", {}))
+    theirs = {short_name(path) for path in _files_of(host, stay)}
     for path, seen in saved["configuration"].items():
-        snapshot.restore(host, path, seen)
+        ending = next(filter(path.endswith, LEFT_BY_DPKG), "")
+        if short_name(path.removesuffix(ending)) not in theirs:
+            snapshot.restore(host, path, seen)
     # What only the newer version has would stay with a package that is not purged.
-    for file in conffiles(host, saved["with_configuration"]):
+    for file in conffiles(host, set(saved["with_configuration"]) - set(stay)):
         if file.archive and file.path not in saved["configuration"]:
             host.remove(file.path)
 
