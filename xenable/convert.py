@@ -200,12 +200,34 @@ def obstacles(host: Host) -> tuple[Obstacle, ...]:
     return engine.obstacles(host, journal.read_journal(host))
 
 
-def revert(host: Host, listener: Listener = engine.quiet) -> tuple[str, ...]:
+def check_obstacles(found: Sequence[Obstacle], *, force: bool) -> None:
+    """Errors: XenableError where a revert over these must not begin."""
+    if any(obstacle.final for obstacle in found):
+        raise XenableError(
+            "cannot revert: something is in its way, and that can't be forced",
+            hint="see to what is named above, then run the command again",
+        )
+    if found and not force:
+        raise XenableError(
+            "cannot revert: others changed what Xenable would put back",
+            hint="undo these changes, or give --force to lose them",
+        )
+
+
+def revert(host: Host, listener: Listener = engine.quiet, *, force: bool = False) -> tuple[str, ...]:
     """Undo a conversion from any state it may be in. Nothing happens when there is none.
 
-    Returns what is not as it was, a sentence each. Errors: XenableError with status NOT_PUT_BACK.
+    Returns what is not as it was, a sentence each. Errors: XenableError with status NOT_PUT_BACK; with
+    FAILED where there are obstacles, and nothing has happened.
     """
     with host.lock():
+        # A person may have been asked since they were shown, and guests removed.
+        found = obstacles(host)
+        try:
+            check_obstacles(found, force=force)
+        except XenableError as e:
+            what = "; ".join(obstacle.what for obstacle in found)
+            raise XenableError(f"{e.message}: {what}", hint=e.hint, status=e.status) from e
         return _undo_all(host, listener)
 
 

@@ -87,6 +87,16 @@ def test_a_revert_that_stops_in_the_middle_says_so_whatever_the_reason(
     assert convert.revert(host) == () and host.names("/etc") == ("two",)
 
 
+def test_what_was_edited_while_the_question_stood_is_not_lost(host: Host) -> None:
+    convert.start(host, (GOOD,), TERMS)
+    host.write("/etc/one", b"edited\n")
+    with pytest.raises(XenableError, match="others changed what Xenable would put back: /etc/one") as caught:
+        convert.revert(host)
+    assert caught.value.status is Exit.FAILED and host.text("/etc/one") == "edited\n"
+    assert not trial.reverted(host)
+    assert convert.revert(host, force=True) == () and host.names("/etc") == ("two",)
+
+
 def test_a_mistake_of_ours_is_put_back_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def mistaken(*_: object) -> None:
         host.write("/etc/one", b"half\n")

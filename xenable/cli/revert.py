@@ -51,22 +51,13 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
         obstacles = convert.obstacles(host)
         if obstacles:
             show(render_obstacles(obstacles, width_of(sys.stderr)), sys.stderr)
-        if any(obstacle.final for obstacle in obstacles):
-            raise XenableError(
-                "cannot revert: something is in its way, and that can't be forced",
-                hint="see to what is named above, then run the command again",
-            )
-        if obstacles and not force:
-            raise XenableError(
-                "cannot revert: others changed what Xenable would put back",
-                hint="undo these changes, or give --force to lose them",
-            )
+        convert.check_obstacles(obstacles, force=force)
         guests = _guests(host, remove_guests, force)
         need_consent(with_reboot(_question(guests), then_reboot), yes)
         with working() as listener:
             if remove_guests:
                 _remove_guests(host, listener)
-            left = convert.revert(host, listener)
+            left = convert.revert(host, listener, force=force)
         result = "reverted"
     done = "the conversion is undone, and the next start is of the native system"
     with reboot_after(host, then_reboot and result == "reverted", done):

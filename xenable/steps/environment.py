@@ -77,6 +77,9 @@ class BootEnvironment(Step):
         except XenableError:
             return None
 
+    def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
+        return tuple(f"{self._path}: {obstacle.what}" for obstacle in self.obstacles(host, saved))
+
     @property
     def _path(self) -> str:
         return environment_path(self.folder)

@@ -19,6 +19,7 @@ from xenable.boot.environment import (
 )
 from xenable.errors import XenableError
 from xenable.host import Host
+from xenable.steps.environment import BootEnvironment
 
 FOLDER = "/boot/grub"
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -129,3 +130,10 @@ def test_overwrite_refuses_another_length(host: Host) -> None:
         host.overwrite("/boot/link", b"1234")
     with pytest.raises(XenableError):
         host.overwrite("/boot/none", b"")
+
+
+def test_a_block_that_can_not_be_seen_is_named_after_a_revert(host: Host) -> None:
+    step = BootEnvironment(folder="/boot/efi/EFI/xenable")
+    assert "mount its file system" in step.remains(host, {})[0]
+    host.make_folder("/boot/efi/EFI")
+    assert step.remains(host, {}) == ()

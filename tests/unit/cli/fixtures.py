@@ -87,7 +87,7 @@ class Machine:
         return tuple(step for step in make_plan(facts, config) if not isinstance(step, InstallPackages))
 
     def act(self, name: str) -> Callable[..., tuple[str, ...]]:
-        def call(host: Host, *rest: Any) -> tuple[str, ...]:
+        def call(host: Host, *rest: Any, **_options: object) -> tuple[str, ...]:
             self.calls.append(name)
             if self.failure is not None:
                 raise self.failure

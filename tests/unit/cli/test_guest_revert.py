@@ -27,7 +27,7 @@ def converted(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A conversion; returns what was done to it."""
     done: list[str] = []
 
-    def revert(host: Host, listener: Any) -> tuple[str, ...]:
+    def revert(host: Host, listener: Any, *, force: bool) -> tuple[str, ...]:
         done.append(f"revert with {len(records.names(host))} guests")
         return ()
 

@@ -88,7 +88,7 @@ def stanza(mtu: str = "", *more: str) -> str:
 def test_dhcp() -> None:
     leases = "/var/lib/dhcp/dhclient"
     identity = (
-        f"    pre-up [ ! -s {leases}.$IFACE.leases ] || "
+        f"    pre-up [ ! -s {leases}.$IFACE.leases ] || [ -e {leases}.br0.leases ] || "
         f"grep ^default-duid {leases}.$IFACE.leases >{leases}.br0.leases || true"
     )
     head, _, tail = DHCP.partition("iface enp0s3 inet dhcp\n")

@@ -216,7 +216,7 @@ def _port_stanza(port: str, bridge: str, seen: _Seen) -> str:
         # dhclient keeps by interface what it calls itself, and by that a server knows whose address it is.
         *(
             (
-                f"    pre-up [ ! -s {leases}.$IFACE.leases ] || "
+                f"    pre-up [ ! -s {leases}.$IFACE.leases ] || [ -e {leases}.{bridge}.leases ] || "
                 f"grep ^default-duid {leases}.$IFACE.leases >{leases}.{bridge}.leases || true",
             )
             if seen.dhcp
