@@ -392,6 +392,8 @@ def accept(host: Host) -> bool:
     lost = env.trying in SLOTS and bool(lost_kernel(host, env.trying))
     if env.trying:
         default = env.trying if env.trying in SLOTS and not lost else env.default
+        if lost and default == env.trying:
+            default = ""
         # What is armed is older than what passed now.
         armed = env.try_slot if lost else ""
         write_environment(

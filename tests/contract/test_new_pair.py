@@ -377,6 +377,24 @@ def test_a_boot_that_is_on_trial_itself_comes_first() -> None:
     inside(work)
 
 
+def test_no_slot_is_filled_while_nobody_knows_which_one_is_in_use() -> None:
+    """As where the block is on an EFI system partition that is not mounted: it may name slot a."""
+
+    def work() -> None:
+        passed()
+        command(bring(NEW))
+        before = HOST.read("/boot/xenable/a/manifest.json")
+        HOST.rename("/boot/grub/xenable.env", "/boot/grub/aside.env")
+        with pytest.raises(XenableError, match="says which one is used"):
+            convert.resume(HOST, make_config())
+        assert HOST.read("/boot/xenable/a/manifest.json") == before
+        HOST.rename("/boot/grub/aside.env", "/boot/grub/xenable.env")
+        convert.resume(HOST, make_config())
+        assert trial.environment(HOST) == Environment(try_slot="b", default="a")
+
+    inside(work)
+
+
 def test_a_bootnext_of_somebody_else_comes_first() -> None:
     """Its slot would be full, and never tried: what is in one was, or is at the next reset."""
 

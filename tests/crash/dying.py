@@ -32,7 +32,7 @@ STEPS: tuple[Step, ...] = (
     BootEnvironment(folder="/boot/grub/deep"),
     WriteFile(path="/etc/grub.d/90_xenable", content="#!/bin/sh\n", mode=0o755),
 )
-SLOT: tuple[Step, ...] = (FillSlot(deadline=300, hold=False),)
+SLOT: tuple[Step, ...] = (BootEnvironment(folder="/boot/grub"), FillSlot(deadline=300, hold=False))
 
 APPENDS = ("write", "pwrite")
 OTHER_CALLS = ("open", "ftruncate", "fchown", "fchmod", "setxattr", "utime", "unlink")

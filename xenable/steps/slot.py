@@ -19,6 +19,7 @@ from xenable.boot.slots import (
     verify_slot,
 )
 from xenable.datafiles import data_file
+from xenable.errors import XenableError
 from xenable.host import Host
 from xenable.model import Obstacle, Preview, Progress
 from xenable.steps.base import Saved, Step
@@ -78,7 +79,14 @@ class FillSlot(Step):
         if self.is_done(host):
             return
         snippet = data_file(SNIPPET).read_bytes()
-        slot = free_slot(trial.environment(host))
+        env = trial.environment(host)
+        if env is None:
+            # It may be on a file system that is not mounted, and name a slot as the default.
+            raise XenableError(
+                "cannot fill a slot: GRUB's environment block, which says which one is used, can't be read",
+                hint="mount /boot, and the EFI system partition, then run the command again",
+            )
+        slot = free_slot(env)
         # While it is replaced it may not be there; and Arm, which makes sure of what is on disk, has to act.
         trial.call_off(host, slot)
         fill_slot(host, slot, snippet=snippet, deadline=self.deadline, hold=self.hold)

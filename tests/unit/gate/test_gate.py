@@ -103,6 +103,17 @@ def test_a_dom0_whose_kernel_is_removed_is_judged_and_is_not_the_default(
         assert ran == [["systemctl", "reboot", "--force"]]
 
 
+def test_a_confirmed_dom0_whose_kernel_is_removed_is_not_the_default_any_more(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without apt, whose hook would have seen to it."""
+    monkeypatch.setattr(trial, "lost_kernel", lambda _host, slot: "it went")
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    looks(monkeypatch, ())
+    gate.run_gate(host)
+    assert read_environment(host, GRUB) == Environment()
+
+
 def test_a_held_trial_waits_for_a_person(host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     host.write("/proc/cmdline", b"xenable.deadline=100 xenable.hold\n")
     ran = commands(monkeypatch)
@@ -220,10 +231,13 @@ def test_later_boots_of_a_confirmed_dom0_are_not_compared_with_native(
 def test_a_boot_that_is_no_trial_only_stops_the_dead_man(
     host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As where the gate is started again in a dom0 that passed: nothing is to count anew."""
     write_environment(host, GRUB, Environment(default="a"))
+    host.write(f"{WATCHDOG}/state", b"inactive\n")
+    ran = commands(monkeypatch)
     asked = looks(monkeypatch, ("everything",))
     gate.run_gate(host)
-    assert asked == []
+    assert asked == [] and ran == []
     assert read_trial(host) is None
 
 
@@ -236,6 +250,15 @@ def test_a_dead_man_that_the_initrd_did_not_start_is_started(
     gate.guard(host, 100)
     assert ran == [["modprobe", "-r", "xen_wdt"], ["modprobe", "xen_wdt", "timeout=80"]]
     assert host.read("/dev/watchdog1") == b" "
+
+
+def test_a_dead_man_that_can_not_be_started_is_said(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands(monkeypatch)
+    host.remove(f"{WATCHDOG}/identity")
+    gate.guard(host, 100)
+    assert "the dead-man does not run" in capsys.readouterr().err
 
 
 def test_a_dead_man_that_runs_is_left_alone(
