@@ -9,12 +9,15 @@ from xenable.boot.commandline import DEADLINE, kernel_words
 from xenable.boot.environment import UNKNOWN, Environment
 from xenable.boot.slots import SLOTS, read_manifest, verify_slot
 from xenable.facts.files import modified
+from xenable.health import BEFORE
 from xenable.host import Host
 from xenable.trialrecord import Trial, of_last_boot, reason_on_record
 
 CLOCKS_DIFFER = 600
 """Seconds that the machine's own clock, which GRUB reads, may be ahead of the system's."""
 
+
+PSTORE = "/sys/fs/pstore"
 
 NEVER_SAID = (
     "Xen or dom0's kernel stopped before dom0's user space ran; or it never began: GRUB could not load it, "
@@ -84,7 +87,8 @@ def _lost_root(host: Host, env: Environment) -> str:
         "LABEL": "/dev/disk/by-label",
     }
     device = f"{folder[kind]}/{value}" if kind in folder else root
-    if root and not host.exists(device):
+    # Else it is no path: ZFS=pool/name.
+    if device.startswith("/") and not host.exists(device):
         return f"dom0's initrd did not find the root file system: there is no {root} on this machine"
     return ""
 
@@ -95,10 +99,14 @@ def _crash_message(host: Host, env: Environment) -> str:
     if began is None:
         # It may be of any crash that this machine ever had.
         return ""
-    for folder in ("/var/lib/systemd/pstore", "/sys/fs/pstore"):
+    armed = modified(host, BEFORE) or 0
+    for folder in ("/var/lib/systemd/pstore", PSTORE):
         for path in _files_below(host, folder):
             # systemd-pstore moves a dump at the boot after the crash; before, it has the time of the crash.
             if (modified(host, path) or 0) < began.timestamp() - CLOCKS_DIFFER:
+                continue
+            # What was moved before the trial was armed is of another one: both by the system's clock.
+            if folder != PSTORE and (modified(host, path) or 0) < armed:
                 continue
             for line in host.text(path).splitlines():
                 if "Kernel panic - not syncing" in line:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -256,7 +257,10 @@ def hooks(host: Host, _before: Before, _now: Now) -> str:
     """What the administrator's own checks say: each executable in /etc/xenable/health.d has 30 s."""
     for name in host.names(HOOKS):
         path = HOOKS / name
-        if name.startswith(".") or not os.access(host.path(path), os.X_OK):
+        # Nor what dpkg and editors leave beside one, or a folder of what several need.
+        if not re.fullmatch(r"[\w-][\w.-]*", name) or ".dpkg-" in name or host.is_dir(path):
+            continue
+        if not os.access(host.path(path), os.X_OK):
             continue
         answer = host.run([path], check=False, timeout=30)
         if answer.code != 0:
@@ -290,7 +294,8 @@ PROBES: tuple[tuple[Probe, About], ...] = (
 
 def _addresses(network: Network) -> tuple[str, ...]:
     found = set()
-    for interface in network.interfaces:
+    # A bridge of guests' or containers' may only be there while one of them runs.
+    for interface in (interface for interface in network.interfaces if not interface.inward):
         for text in interface.addresses:
             try:
                 address = ipaddress.ip_interface(text)

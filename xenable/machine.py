@@ -283,6 +283,8 @@ class Interface:
     manager: str
     """networkmanager, networkd, netplan, ifupdown, or empty when unknown."""
     carrier: Answer = Answer.UNKNOWN
+    inward: bool = False
+    """Whether it is a bridge on which nothing leads out of the machine: guests' or containers'."""
 
 
 @dataclass(frozen=True, kw_only=True)

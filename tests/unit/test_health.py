@@ -125,6 +125,20 @@ def test_the_firmware_has_to_know_the_next_start(host: Dom0) -> None:
     assert missing(host, confirmed=True) == ("the firmware: BootNext is set to entry 0000 already",)
 
 
+def test_a_bridge_of_containers_is_not_waited_for(host: Dom0, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is only there while one of them runs that somebody has started by hand."""
+    podman = replace(ENS2, name="podman0", kind="bridge", addresses=("10.88.0.1/16",), inward=True)
+    sees(monkeypatch, network=replace(NETWORK, interfaces=(*NETWORK.interfaces, podman)))
+    assert health.look_around(host).addresses == ("10.0.2.15", "fec0::/64")
+
+
+@pytest.mark.parametrize(("name", "asked"), [("raid.sh", True), ("raid~", False), ("raid.dpkg-old", False)])
+def test_only_what_is_a_check_by_its_name_is_asked(host: Dom0, name: str, asked: bool) -> None:
+    host.make_folder(health.HOOKS / "lib")
+    host.write(health.HOOKS / name, b"#!/bin/sh\n", mode=0o755)
+    assert bool(missing(host)) is asked
+
+
 def test_memory_that_is_less_than_asked_is_named(host: Dom0) -> None:
     host = replace(host, answers={**HEALTHY, "xl list": Result(0, "Name\nDomain-0 0 900 2\n", "")})
     assert missing(host) == ("its memory: 900 MiB instead of 1152 MiB",)

@@ -159,17 +159,29 @@ def _interface(host: Host, link: Mapping[str, Any], ifupdown: frozenset[str]) ->
     mac = str(link.get("address") or line(host, f"{SYS}/{name}/address"))
     loopback = name == "lo" or link.get("link_type") == "loopback"
     told = str((link.get("linkinfo") or {}).get("info_kind", ""))
+    kind = "loopback" if loopback else _kind(host, name, told)
     return Interface(
         name=name,
         mac="" if loopback else mac,
-        kind="loopback" if loopback else _kind(host, name, told),
+        kind=kind,
         up="UP" in flags,
         carrier=_carrier(flags),
+        # One that is on its way out, or that nobody can use, does not come back.
         addresses=tuple(
-            f"{a['local']}/{a['prefixlen']}" for a in addresses if {"local", "prefixlen"} <= a.keys()
+            f"{a['local']}/{a['prefixlen']}"
+            for a in addresses
+            if {"local", "prefixlen"} <= a.keys() and not any(map(a.get, ("deprecated", "dadfailed")))
         ),
+        inward=kind == "bridge"
+        and not any(_leads_out(host, port) for port in host.names(f"{SYS}/{name}/brif")),
         manager=_manager(host, name, _index(host, link), ifupdown),
     )
+
+
+def _leads_out(host: Host, port: str) -> bool:
+    """Whether a port of a bridge leads out of the machine, as none of a guest or a container does."""
+    names = host.names(f"{SYS}/{port}")
+    return any(name in ("device", "bonding") or name.startswith("lower_") for name in names)
 
 
 def _carrier(flags: Sequence[str]) -> Answer:

@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv6Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from xenable.facts.network import (
     policy_routes,
     probe_network,
 )
+from xenable.host import Host, Result, StrPath
 from xenable.machine import Answer
 
 
@@ -76,6 +80,67 @@ def test_who_may_take_an_interface_that_appears(
     tmp_path: Path, file: str, watchers: tuple[str, ...]
 ) -> None:
     assert probe_network(make_tree(tmp_path, {file: ""})).watchers == watchers
+
+
+@dataclass(frozen=True)
+class Asked(Host):
+    """A folder where `ip` answers."""
+
+    @property
+    def live(self) -> bool:
+        return True
+
+    def run(self, cmd: Sequence[StrPath], **options: Any) -> Result:
+        return Result(0, "\n".join(map(json.dumps, ROWS)) if cmd[0] == "ip" else "", "")
+
+
+def _address(local: str, **flags: bool) -> dict[str, Any]:
+    return {"local": local, "prefixlen": 64, **flags}
+
+
+BRIDGES = ("br0", "br1", "br2", "podman0")
+ROWS: tuple[list[dict[str, Any]], ...] = (
+    [
+        {
+            "ifname": "eth0",
+            "addr_info": [
+                _address("2001:db8::1", dynamic=True),
+                _address("2001:db8:1::1", dynamic=True, deprecated=True),
+                _address("2001:db8:2::1", dadfailed=True, tentative=True),
+            ],
+        },
+        *(
+            {"ifname": name, "linkinfo": {"info_kind": "bridge"}}
+            for name in ("br0", "br1", "br2", "podman0")
+        ),
+    ],
+    [],
+)
+
+
+def test_addresses_that_do_not_come_back_are_none(tmp_path: Path) -> None:
+    """As those of a prefix that the provider has changed."""
+    eth0 = probe_network(Asked(tmp_path)).interfaces[0]
+    assert eth0.addresses == ("2001:db8::1/64",)
+
+
+def test_a_bridge_of_guests_or_containers_leads_nowhere(tmp_path: Path) -> None:
+    net = "/sys/class/net"
+    files = {
+        f"{net}/br0/brif/eth0/x": "",
+        f"{net}/eth0/device/x": "",
+        f"{net}/br1/brif/eth0.5/x": "",
+        f"{net}/eth0.5/lower_eth0/x": "",
+        f"{net}/br2/brif/bond0/x": "",
+        f"{net}/bond0/bonding/x": "",
+        f"{net}/podman0/brif/veth1/x": "",
+        f"{net}/podman0/brif/tap0/x": "",
+        f"{net}/veth1/x": "",
+        f"{net}/tap0/tun_flags": "0x1002",
+    }
+    make_tree(tmp_path, files)
+    inward = {i.name: i.inward for i in probe_network(Asked(tmp_path)).interfaces}
+    assert inward == {"eth0": False, "br0": False, "br1": False, "br2": False, "podman0": True}
 
 
 def test_interfaces_of_a_folder(tmp_path: Path) -> None:

@@ -42,11 +42,15 @@ def test_what_systemd_waits_for() -> None:
     assert parse_jobs("No jobs running.\n") == ()
 
 
+SOCKETS = 'LISTEN 0 4096 0.0.0.0:2222 0.0.0.0:* users:(("systemd",pid=1,fd=41))\n'
+
+
 @dataclass(frozen=True)
 class Asked(Host):
     """A folder where systemctl answers, and keeps what it was asked."""
 
     state: str = "running"
+    listen: str = ""
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -59,6 +63,8 @@ class Asked(Host):
             "is-system-running": f"{self.state}\n",
             "list-units": "[]",
             "list-jobs": "7 a.service start running",
+            "-H": SOCKETS,
+            "show": self.listen,
         }
         return Result(0, answers.get(str(cmd[1]), ""), "")
 
@@ -72,6 +78,24 @@ def test_the_state_of_the_system(tmp_path: Path, state: str, jobs: tuple[str, ..
     assert host.asked.index("is-system-running") < host.asked.index("list-units")
     assert with_jobs(host, found).jobs == jobs
     assert ("list-jobs" in host.asked) is bool(jobs)
+
+
+@pytest.mark.parametrize(
+    ("listen", "found"),
+    [
+        ("Listen=[::]:22 (Stream)\nListen=0.0.0.0:2222 (Stream)\n", ("0.0.0.0:2222",)),
+        ("Listen=/run/own (Stream)\nListen=0.0.0.0:22 (Stream)\n", ()),
+        # It does not answer: by its files.
+        ("", ()),
+    ],
+)
+def test_the_ports_of_a_socket_unit_are_those_that_systemd_tells(
+    tmp_path: Path, listen: str, found: tuple[str, ...]
+) -> None:
+    """They may stand in the unit itself, wherever that is, and sshd_config has no say."""
+    host = Asked(tmp_path, listen=listen)
+    host.make_folder("/sys/fs/cgroup/system.slice/ssh.socket")
+    assert probe_services(host, {}).ssh_listen == found
 
 
 def test_without_root_rights_the_program_of_a_listener_is_not_told() -> None:

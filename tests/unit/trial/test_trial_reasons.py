@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.boot.firmware import add_firmware
 from tests.unit.trial.fixtures import GRUB, MANIFEST, TRYING, boots, record
-from xenable import trial
+from xenable import health, trial
 from xenable.boot.environment import Environment, write_environment
 from xenable.host import Host
 from xenable.model import Status
@@ -106,6 +106,10 @@ def test_the_reason_names_a_lost_root(host: Host) -> None:
     host.make_folder("/dev/disk/by-uuid")
     host.write("/dev/disk/by-uuid/12-34", b"")
     assert "UUID" not in trial.status(host).reason
+    # No path of this machine.
+    manifest = {**MANIFEST, "dom0_arguments": "root=ZFS=rpool/ROOT/debian ro"}
+    host.write("/boot/xenable/a/manifest.json", json.dumps(manifest).encode())
+    assert "ZFS" not in trial.status(host).reason
 
 
 def test_the_reason_quotes_the_panic_that_pstore_kept(host: Host) -> None:
@@ -118,6 +122,12 @@ def test_the_reason_quotes_the_panic_that_pstore_kept(host: Host) -> None:
     assert "Kernel panic - not syncing: VFS: Unable to mount root fs" in trial.status(host).reason
     # Of a crash before the trial, or of nobody knows which.
     os.utime(host.path(dump), (1767323045 - 86400,) * 2)
+    assert "VFS" not in trial.status(host).reason
+    os.utime(host.path(dump), (1767323045 - 100,) * 2)
+    assert "VFS" in trial.status(host).reason
+    # Of the trial before it: this one was armed after that dump was moved.
+    health.write_before(host, health.Before(known=True))
+    os.utime(host.path(health.BEFORE), (1767323045 - 50,) * 2)
     assert "VFS" not in trial.status(host).reason
     os.utime(host.path(dump))
     write_environment(host, GRUB, replace(env, started=""))
