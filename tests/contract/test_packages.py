@@ -138,7 +138,12 @@ def test_nothing_asks_and_changed_configuration_stays() -> None:
         STEP.do(HOST, saved, tell)
         assert Path("/etc/tool.conf").read_text() == "by hand\n"
         environment = Path("/srv/environment").read_text()
-        for line in ("DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "UCF_FORCE_CONFFOLD=1"):
+        for line in (
+            "DEBIAN_FRONTEND=noninteractive",
+            "NEEDRESTART_SUSPEND=1",
+            "UCF_FORCE_CONFFOLD=1",
+            "APT_LISTBUGS_FRONTEND=none",
+        ):
             assert line in environment.splitlines()
 
     inside(work)

@@ -138,7 +138,8 @@ def make_pairs(
 def in_menu_order(xen_only: Mapping[str, bool], *, xen_kernels_first: bool) -> list[str]:
     """Versions of kernels, by whether each is for Xen alone, as the menu has them; see usable_pairs."""
     order = newest_first(tuple(xen_only))
-    return sorted(order, key=lambda version: xen_only[version] is not xen_kernels_first)
+    # What installkernel(8) has put aside has no modules of that name.
+    return sorted(order, key=lambda v: (v.endswith(".old"), xen_only[v] is not xen_kernels_first))
 
 
 def can_unpack(series: tuple[int, int] | None, compression: str) -> bool:

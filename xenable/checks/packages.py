@@ -53,6 +53,13 @@ UPGRADES = Rule(
     why="`xenable revert` would leave them at their new version.",
     remedy="Run `apt-get upgrade` first, so that the conversion changes nothing but Xen.",
 )
+GRUB_UPGRADE = Rule(
+    id="packages/upgrades-grub",
+    severity=Severity.BLOCKER,
+    title="Installing Xen upgrades GRUB itself",
+    why="Every way back goes through GRUB, and a new one has never booted this machine.",
+    remedy="Run `apt-get upgrade`, and reboot once, so that you know that the new GRUB works.",
+)
 HELD = Rule(
     id="packages/held",
     severity=Severity.OVERRIDABLE,
@@ -97,6 +104,7 @@ RULES = (
     REMOVALS,
     HELD,
     UPGRADES,
+    GRUB_UPGRADE,
     STALE,
     SERIES_UNKNOWN,
     XEN_INSTALLED,
@@ -114,10 +122,13 @@ def check_apt(facts: Facts, config: Config) -> Iterator[Finding]:
     if p.half_installed:
         yield HALF.found(f"Installed only in part: {words(p.half_installed)}.")
     if p.usable is not Answer.YES or p.problem:
+        # What is recommended for Xen has parts of GRUB's that need one of the same version.
+        held = " ".join(name for name in p.held if name.startswith("grub") and name in p.problem)
         yield BROKEN.found(
             f"apt says: {p.problem.rstrip('.')}."
             if p.problem
-            else "apt's lists or dpkg's status can't be read."
+            else "apt's lists or dpkg's status can't be read.",
+            f"On hold: `apt-mark unhold {held}`, `apt-get upgrade`, and reboot once." if held else "",
         )
         return
     if p.lists_age_days is None:
@@ -138,8 +149,12 @@ def check_transaction(facts: Facts, config: Config) -> Iterator[Finding]:
         yield SERIES_UNKNOWN.found(f"{p.xen.name} {p.xen.version} does not say which hypervisor it brings.")
     if p.removed:
         yield REMOVALS.found(f"apt would remove {words(p.removed, 12)}.")
-    if p.upgraded:
-        yield UPGRADES.found(f"apt would upgrade {words([c.name for c in p.upgraded], 12)}.")
+    grub = [c.name for c in p.upgraded if c.name.startswith("grub")]
+    others = [c.name for c in p.upgraded if c.name not in grub]
+    if grub:
+        yield GRUB_UPGRADE.found(f"apt would upgrade {words(grub, 12)}.")
+    if others:
+        yield UPGRADES.found(f"apt would upgrade {words(others, 12)}.")
     held = [name for name in p.held if _concerns(facts, name)]
     if held:
         yield HELD.found(

@@ -58,6 +58,8 @@ NEVER_ASK = {
     "DEBIAN_PRIORITY": "critical",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
     "APT_LISTCHANGES_FRONTEND": "none",
+    # Without a terminal it would pin packages, and stop.
+    "APT_LISTBUGS_FRONTEND": "none",
     "NEEDRESTART_SUSPEND": "1",
     "UCF_FORCE_CONFFOLD": "1",
 }

@@ -65,6 +65,20 @@ CASES: tuple[Case, ...] = (
         "apt-get upgrade",
     ),
     (
+        "packages/upgrades-grub",
+        {"packages": {"upgraded": (Candidate(name="grub-pc", version="2.12-9"),)}},
+        {},
+        "upgrade grub-pc",
+        "reboot once",
+    ),
+    (
+        "packages/apt-broken",
+        {"packages": {"held": ("grub-pc",), "problem": "xen-system-amd64 can't be installed: grub-pc"}},
+        {},
+        "xen-system-amd64 can't be installed: grub-pc",
+        "apt-mark unhold grub-pc`",
+    ),
+    (
         "packages/held",
         {"packages": {"held": ("linux-image-amd64", "bash")}},
         {},
