@@ -85,6 +85,8 @@ def test_a_guest_comes_and_goes() -> None:
             must(f"cat /proc/sys/net/ipv4/conf/{one.vif}/proxy_arp /proc/sys/net/ipv4/ip_forward")
             == "0\n0\n"
         )
+        heard = [f"/proc/sys/net/ipv6/conf/{one.vif}/{name}" for name in ("accept_ra", "accept_redirects")]
+        assert must(f"cat {' '.join(heard)}") == "0\n0\n"
         assert hotplug(one, "offline").code == 0
         assert state() == before
         assert hotplug(one, "offline").err == ""

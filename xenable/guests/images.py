@@ -32,6 +32,15 @@ GRUB_UNPACKS = ("gzip", "xz", "lzo", "none")
 """Compressions of a kernel that GRUB can load into a PV guest (its grub-core/io); elsewhere Linux unpacks
 itself."""
 IMAGE_FORMATS = ("raw", "qcow2")
+MAGICS = {
+    qcow2.MAGIC: "qcow2",
+    **dict.fromkeys((b"KDMV", b"COWD", b"# Di"), "vmdk"),
+    b"<<< ": "vdi",
+    b"cone": "vpc",
+    b"vhdx": "vhdx",
+    b"QED\0": "qed",
+}
+"""First bytes of images that are not raw, as QEMU's block drivers know them."""
 _OURS = re.compile(r"(([a-z]+)-amd64|image-[0-9a-f]{16})\.(?:json|raw|vmlinuz|initrd)")
 """Name of a file of an image; a cloud image has no release in it."""
 
@@ -267,17 +276,19 @@ def _inspect(host: Host, path: Path, copy: Path) -> tuple[str, int]:
     Errors: XenableError for what must not be used.
     """
     what = f"cannot use the image {path}"
-    text = host.run(["qemu-img", "info", "--output=json", copy]).stdout
-    try:
-        info = json.loads(text)
-        form, length = str(info["format"]), int(info["virtual-size"])
-    except (ValueError, KeyError, TypeError) as e:
-        raise XenableError(f"{what}: qemu-img says nothing about it that can be read") from e
+    # Not by qemu-img itself: to look at some formats it opens every file that an image names.
+    form = MAGICS.get(host.part(copy, 4), "raw")
     if form not in IMAGE_FORMATS:
         raise XenableError(
             f"{what}: it is of the format {form}, and {' or '.join(IMAGE_FORMATS)} is needed",
             hint=f"qemu-img convert -O raw {path} FILE makes one of it",
         )
+    text = host.run(["qemu-img", "info", "-f", form, "--output=json", copy]).stdout
+    try:
+        info = json.loads(text)
+        length = int(info["virtual-size"])
+    except (ValueError, KeyError, TypeError) as e:
+        raise XenableError(f"{what}: qemu-img says nothing about it that can be read") from e
     outside = set(_keys(info)) & {"backing-filename", "full-backing-filename", "data-file", "data-file-raw"}
     if outside:
         # An image from elsewhere could name any file of dom0, which the guest would then read.

@@ -233,6 +233,12 @@ def remove(host: Host, name: str, *, force: bool = False) -> None:
         xl.destroy(host, domain, f"stop {name}")
         claims.sweep_network(host)
     with host.lock_folder(GUESTS):
+        # Meanwhile somebody may have started it, or removed it and made another.
+        if _ours(host, name).uuid != guest.uuid or xl.find(host, name, guest.uuid) is not None:
+            raise XenableError(
+                f"cannot remove {name}: somebody has started it, or made it anew, at the same time",
+                hint="look at `xenable guest list`, then run the command again",
+            )
         _remove_files(host, name, storage.disk_of(guest))
 
 

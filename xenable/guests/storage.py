@@ -123,6 +123,12 @@ def _check_pool(host: Host, storage: Storage) -> None:
             f"cannot use lvm:{storage.group}/{storage.pool}: it is no thin pool",
             hint=f"sudo lvcreate --type thin-pool -L SIZE -n {storage.pool} {storage.group} makes one",
         )
+    # Its eighth letter (lvs(8)): whether new blocks are zeroed.
+    if found["lv_attr"][7:8] != "z":
+        raise XenableError(
+            f"cannot use lvm:{storage.group}/{storage.pool}: its new blocks hold what other guests left",
+            hint=f"sudo lvchange --zero y {storage.group}/{storage.pool}",
+        )
     for key, what in (("data_percent", "data"), ("metadata_percent", "metadata")):
         percent = float(found.get(key) or 0)
         if percent > 95:

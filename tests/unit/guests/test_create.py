@@ -203,7 +203,10 @@ def test_no_room(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Host, "free_bytes", lambda host, path: 10 << 20)
     with pytest.raises(XenableError, match="/var/lib/xenable/guests has 10 MiB free, and 64 MiB are needed"):
         create.create(xen.host, REQUEST, DIRECTORY, NET, quiet)
-    pool = {"lv_name": "pool", "lv_attr": "twi", "data_percent": "99.9", "metadata_percent": "1"}
+    pool = {"lv_name": "pool", "lv_attr": "twi-aotz--", "data_percent": "99.9", "metadata_percent": "1"}
+    xen.answers["lvs"] = Result(0, json.dumps({"report": [{"lv": [{**pool, "lv_attr": "twi-aot---"}]}]}), "")
+    with pytest.raises(XenableError, match=r"its new blocks hold what other guests left"):
+        create.create(xen.host, REQUEST, THIN, NET, quiet)
     xen.answers["lvs"] = Result(0, json.dumps({"report": [{"lv": [pool]}]}), "")
     with pytest.raises(XenableError, match=r"the data of the pool vg/pool is 100 % full"):
         create.create(xen.host, REQUEST, THIN, NET, quiet)

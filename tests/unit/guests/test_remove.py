@@ -41,6 +41,29 @@ def test_remove_leaves_nothing(xen: Xen, place: Storage) -> None:
     assert state(xen) == before
 
 
+@pytest.mark.parametrize("what", ["started", "made anew"])
+def test_what_somebody_does_with_the_name_meanwhile(
+    xen: Xen, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Its power is taken in between, which takes a while."""
+    make(xen)
+    sweep = claims.sweep_network
+
+    def meanwhile(host: Host) -> None:
+        sweep(host)
+        if what == "started":
+            lifecycle.start(host, "web1")
+        else:
+            monkeypatch.setattr(claims, "sweep_network", sweep)
+            lifecycle.remove(host, "web1", force=True)
+            make(xen)
+
+    monkeypatch.setattr(claims, "sweep_network", meanwhile)
+    with pytest.raises(XenableError, match="somebody has started it, or made it anew"):
+        lifecycle.remove(xen.host, "web1", force=True)
+    assert "web1" in xen.running and records.names(xen.host) == ("web1",)
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_removal_that_is_cut_off_is_finished_by_the_next(tmp_path: Path, place: Storage) -> None:
     class Killed(BaseException):
