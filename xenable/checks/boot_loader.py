@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from xenable.boot.inputs import command_lines
@@ -98,7 +99,7 @@ COMMAND_LINE = Rule(
 DEFAULT_MOVES = Rule(
     id="boot/default-moves",
     severity=Severity.BLOCKER,
-    title="GRUB's default would become another kernel",
+    title="GRUB's default would become another entry",
     why="The entries of the menu move, and each reset is to end on the native system of before.",
     remedy="Set GRUB_DEFAULT in /etc/default/grub to the id of an entry, and run `update-grub`.",
 )
@@ -214,12 +215,23 @@ def _check_default(facts: Facts) -> Iterator[Finding]:
     elif any(e.loads_xen for e in entries):
         title = next(e.title for e in entries if e.loads_xen)
         yield DEFAULT_XEN.found(f"{source} is {wanted!r}: that is {title!r}.")
+    elif _is_behind(menu, wanted):
+        yield DEFAULT_MOVES.found(
+            f"{source} is {wanted!r}, a number, and Xen's entries would come before the one it means.",
+            _by_id(facts, source, entries),
+        )
     elif adds_kernel(facts) and _moves(facts, wanted, entries):
         kernel = facts.packages.kernel
         yield DEFAULT_MOVES.found(
             f"{source} is {wanted!r}, and {kernel.name if kernel else 'a kernel'} comes for dom0.",
             _by_id(facts, source, entries),
         )
+
+
+def _is_behind(menu: Menu, wanted: str) -> bool:
+    """Whether a default is the number of an entry that comes behind those for Xen."""
+    digits = re.match(r"[0-9]{1,9}", _split(wanted)[0])
+    return menu.moves_from is not None and digits is not None and int(digits[0]) >= menu.moves_from
 
 
 def _moves(facts: Facts, wanted: str, entries: Sequence[MenuEntry]) -> bool:

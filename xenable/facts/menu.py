@@ -17,6 +17,7 @@ ENVIRONMENT_BLOCK = "/boot/grub/grubenv"
 SETTINGS = "/etc/default/grub"
 SETTINGS_FOLDER = "/etc/default/grub.d"
 GENERATORS = "/etc/grub.d"
+OURS = "90_xenable"
 
 OPTIONS_WITH_VALUE = ("--class", "--users", "--hotkey", "--id", "--source")
 LINUX = ("linux", "linux16", "linuxefi")
@@ -52,6 +53,7 @@ def probe_menu(host: Host) -> Menu:
         saved_entry=variables.get("saved_entry", ""),
         next_entry=variables.get("next_entry", ""),
         stale=_stale(host),
+        moves_from=_moves_from(text),
         command_lines=tuple(
             GrubSetting(name=name, value=settings[name]) for name in COMMAND_LINES if name in settings
         ),
@@ -66,6 +68,17 @@ def parse_grub_cfg(text: str) -> tuple[MenuEntry, ...]:
     entries: list[MenuEntry] = []
     _collect(parse_grub_script(text), ("", "", ""), entries, [0])
     return tuple(entries)
+
+
+def _moves_from(text: str) -> int | None:
+    """Where the entries of generators begin that come behind Xenable's, by the order of their names."""
+    begins = re.finditer(r"(?m)^### BEGIN /etc/grub\.d/(\S+) ###$", text)
+    cut = next((begin.start() for begin in begins if begin[1] > OURS), None)
+    if cut is None:
+        return None
+    before = {int(entry.numbers.partition(">")[0]) for entry in parse_grub_cfg(text[:cut])}
+    here = {int(entry.numbers.partition(">")[0]) for entry in parse_grub_cfg(text)}
+    return min(here - before, default=None)
 
 
 def _stale(host: Host) -> Answer:

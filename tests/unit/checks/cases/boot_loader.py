@@ -156,6 +156,22 @@ CASES: tuple[Case, ...] = (
     ),
     (
         "boot/default-moves",
+        {
+            "menu": {
+                "entries": (
+                    *ENTRIES,
+                    replace(ENTRIES[0], id="site", path="site", title="Site", numbers="7"),
+                ),
+                "grub_default": "7",
+                "moves_from": 7,
+            }
+        },
+        {},
+        "GRUB_DEFAULT is '7', a number, and Xen's entries would come before the one it means",
+        "Set GRUB_DEFAULT='site'",
+    ),
+    (
+        "boot/default-moves",
         {**ADDS_KERNEL, "kernels": (replace(CLOUD_KERNEL, flavour=""),)},
         {},
         "GRUB_DEFAULT is '0'",
