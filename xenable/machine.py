@@ -173,8 +173,8 @@ class Menu:
     """Whether a setting or a generator was changed after grub.cfg was made."""
     command_lines: tuple[GrubSetting, ...] = ()
     """The settings, those that are made, of which the words for Xen and for dom0's kernel are taken."""
-    moves_from: int | None = None
-    """Number of the first top-level entry behind the place for Xen's; None where there is none."""
+    behind: tuple[int, ...] = ()
+    """Numbers of the top-level entries behind the place for Xen's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,7 +231,7 @@ def _check_default(facts: Facts) -> Iterator[Finding]:
 def _is_behind(menu: Menu, wanted: str) -> bool:
     """Whether a default is the number of an entry that comes behind those for Xen."""
     digits = re.match(r"[0-9]{1,9}", _split(wanted)[0])
-    return menu.moves_from is not None and digits is not None and int(digits[0]) >= menu.moves_from
+    return digits is not None and int(digits[0]) in menu.behind
 
 
 def _moves(facts: Facts, wanted: str, entries: Sequence[MenuEntry]) -> bool:

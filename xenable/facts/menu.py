@@ -53,7 +53,7 @@ def probe_menu(host: Host) -> Menu:
         saved_entry=variables.get("saved_entry", ""),
         next_entry=variables.get("next_entry", ""),
         stale=_stale(host),
-        moves_from=_moves_from(text),
+        behind=_behind(text),
         command_lines=tuple(
             GrubSetting(name=name, value=settings[name]) for name in COMMAND_LINES if name in settings
         ),
@@ -70,15 +70,17 @@ def parse_grub_cfg(text: str) -> tuple[MenuEntry, ...]:
     return tuple(entries)
 
 
-def _moves_from(text: str) -> int | None:
-    """Where the entries of generators begin that come behind Xenable's, by the order of their names."""
+def _behind(text: str) -> tuple[int, ...]:
+    """The entries of generators that come behind Xenable's, by the order of their names."""
     begins = re.finditer(r"(?m)^### BEGIN /etc/grub\.d/(\S+) ###$", text)
     cut = next((begin.start() for begin in begins if begin[1] > OURS), None)
     if cut is None:
-        return None
-    before = {int(entry.numbers.partition(">")[0]) for entry in parse_grub_cfg(text[:cut])}
-    here = {int(entry.numbers.partition(">")[0]) for entry in parse_grub_cfg(text)}
-    return min(here - before, default=None)
+        return ()
+    here, before = (
+        {int(entry.numbers.partition(">")[0]) for entry in parse_grub_cfg(part)}
+        for part in (text, text[:cut])
+    )
+    return tuple(sorted(here - before))
 
 
 def _stale(host: Host) -> Answer:

@@ -59,15 +59,15 @@ def test_entries_with_paths_and_loaders() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "moves_from"), [("95_site", 4), ("90_xenable-own", 4), ("40_custom", None), ("80_site", None)]
+    ("name", "behind"), [("95_site", (4,)), ("90_xenable-own", (4,)), ("40_custom", ()), ("80_site", ())]
 )
 def test_entries_that_come_behind_the_place_for_xen(
-    tmp_path: Path, name: str, moves_from: int | None
+    tmp_path: Path, name: str, behind: tuple[int, ...]
 ) -> None:
     """A default that is a number would mean another one of them."""
     sections = (("10_linux", CFG), (name, "menuentry 'Site' --id site {\n true\n}\n"), ("99_empty", ""))
     text = "".join(f"### BEGIN /etc/grub.d/{n} ###\n{t}### END /etc/grub.d/{n} ###\n" for n, t in sections)
-    assert probe_menu(make_tree(tmp_path, {"/boot/grub/grub.cfg": text})).moves_from == moves_from
+    assert probe_menu(make_tree(tmp_path, {"/boot/grub/grub.cfg": text})).behind == behind
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ CASES: tuple[Case, ...] = (
                     replace(ENTRIES[0], id="site", path="site", title="Site", numbers="7"),
                 ),
                 "grub_default": "7",
-                "moves_from": 7,
+                "behind": (7,),
             }
         },
         {},
