@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xenable import engine, health, journal, trial
@@ -88,8 +88,8 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
         trial.let_go(host)
         if any(record.state is not EntryState.DONE for record in records):
+            # What it was begun with is in the journal; how it is to be tried may be said anew.
             _go_on(host, records, listener)
-            return
         engine.apply(host, _lost_files(host, records), listener)
         engine.repeat(host, (*_lost_loader(host, records), *_lost_entries(host, records)), listener)
         if trial.armed_slot(host) or not trial.on_course(host):
@@ -214,20 +214,28 @@ def check_obstacles(found: Sequence[Obstacle], *, force: bool) -> None:
         )
 
 
-def revert(host: Host, listener: Listener = engine.quiet, *, force: bool = False) -> tuple[str, ...]:
+def revert(
+    host: Host,
+    listener: Listener = engine.quiet,
+    *,
+    force: bool = False,
+    first: Callable[[], None] = lambda: None,
+) -> tuple[str, ...]:
     """Undo a conversion from any state it may be in. Nothing happens when there is none.
 
+    first: what comes before that, and only if nothing is in the way.
     Returns what is not as it was, a sentence each. Errors: XenableError with status NOT_PUT_BACK; with
     FAILED where there are obstacles, and nothing has happened.
     """
     with host.lock():
-        # A person may have been asked since they were shown, and guests removed.
+        # A person may have been asked since they were shown.
         found = obstacles(host)
         try:
             check_obstacles(found, force=force)
         except XenableError as e:
             what = "; ".join(obstacle.what for obstacle in found)
             raise XenableError(f"{e.message}: {what}", hint=e.hint, status=e.status) from e
+        first()
         return _undo_all(host, listener)
 
 

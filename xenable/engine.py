@@ -47,7 +47,10 @@ def quiet(event: Event) -> None:
 def plan_into_journal(host: Host, steps: Sequence[Step], terms: Terms = NO_TERMS) -> tuple[Record, ...]:
     """Write a whole plan down before its first act. Errors: XenableError when one is under way."""
     if journal.read_journal(host):
-        raise XenableError("internal error: a plan is in the journal already")
+        raise XenableError(
+            "cannot apply: another run has begun to convert this machine meanwhile",
+            hint="`xenable status` says how far it is",
+        )
     records = tuple(
         Record(number=n, kind=step.kind, fields=step.fields(), state=EntryState.PLANNED)
         for n, step in enumerate(steps, 1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -258,7 +257,7 @@ def hooks(host: Host, _before: Before, _now: Now) -> str:
     for name in host.names(HOOKS):
         path = HOOKS / name
         # Nor what dpkg and editors leave beside one, or a folder of what several need.
-        if not re.fullmatch(r"[\w-][\w.-]*", name) or ".dpkg-" in name or host.is_dir(path):
+        if name.startswith(".") or name.endswith("~") or ".dpkg-" in name or host.is_dir(path):
             continue
         if not os.access(host.path(path), os.X_OK):
             continue

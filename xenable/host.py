@@ -390,7 +390,9 @@ class Host:
     def lock(self) -> Iterator[None]:
         """Hold the one lock of every run that changes the machine. Errors: XenableError when it is taken."""
         self.make_folder(STATE)
-        with hostio.opened(self.path(STATE / "lock"), os.O_RDWR | os.O_CREAT) as fd:
+        with contextlib.ExitStack() as stack:
+            with _writing(STATE / "lock"):
+                fd = stack.enter_context(hostio.opened(self.path(STATE / "lock"), os.O_RDWR | os.O_CREAT))
             if not hostio.flock(fd, wait=False):
                 raise XenableError(
                     "cannot start: another xenable works on this machine "

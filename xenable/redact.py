@@ -94,7 +94,7 @@ _OCTETS = re.compile(
     r"(?P<octets>[0-9a-f]{2}(?P<between>[:-])(?:[0-9a-f]{2}(?P=between)){4,}[0-9a-f]{2})(?![0-9a-f])",
     re.I,
 )
-_BARE_MAC = re.compile(r"(\b(?:en|wl|ww)x|\bMAC\()([0-9a-f]{12})(?![0-9a-f])", re.I)
+_BARE_MAC = re.compile(r"(\b(?:en|wl|ww)x|\bMAC[(:])([0-9a-f]{12})(?![0-9a-f])", re.I)
 # The node of a path to a network card, as efibootmgr prints it.
 _EFI_MAC = re.compile(r"(\b03 0b 25 00 )([0-9a-f]{2}(?: [0-9a-f]{2}){5})\b", re.I)
 _BARE_DUID = re.compile(r"(\bDUID[\w/-]*[\s:=]+(?:0x)?)([0-9a-f]{12,})\b", re.I)

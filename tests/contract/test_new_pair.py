@@ -25,7 +25,7 @@ from xenable.plan.texts import packages_hook
 from xenable.steps.base import Step
 from xenable.steps.environment import BootEnvironment
 from xenable.steps.files import WriteFile
-from xenable.steps.slot import KEEP, Arm, FillSlot
+from xenable.steps.slot import KEEP, Arm, FillSlot, filled_by
 
 from ..crash.dying import die
 from ..factory import make_config
@@ -391,6 +391,20 @@ def test_no_slot_is_filled_while_nobody_knows_which_one_is_in_use() -> None:
         HOST.rename("/boot/grub/aside.env", "/boot/grub/xenable.env")
         convert.resume(HOST, make_config())
         assert trial.environment(HOST) == Environment(try_slot="b", default="a")
+
+    inside(work)
+
+
+def test_an_apply_that_goes_on_tries_it_as_it_is_told_now() -> None:
+    """The first one was cut off before it had filled a slot."""
+
+    def work() -> None:
+        passed()
+        convert.revert(HOST)
+        engine.plan_into_journal(HOST, STEPS)
+        convert.resume(HOST, make_config(trial_seconds=900, auto_confirm=False))
+        assert trial.armed_slot(HOST) == "a"
+        assert filled_by(HOST, "a") == FillSlot(deadline=900, hold=True)
 
     inside(work)
 

@@ -129,7 +129,7 @@ def test_an_apply_mends_a_menu_that_lost_its_entries(host: Host, monkeypatch: py
         return (NATIVE + OURS).encode()
 
     monkeypatch.setattr(menu, "_generate", generate)
-    monkeypatch.setattr(Host, "settle", lambda _host: None)
+    monkeypatch.setattr(Host, "settle", lambda _host, _path=None: None)
     host.make_folder("/boot/grub")
     host.make_folder("/boot/xenable/a")
     host.write("/boot/xenable/a/boot.cfg", b"")

@@ -45,7 +45,7 @@ def test_apply_then_revert_tell_what_they_do(tmp_path: Path) -> None:
 def test_a_plan_under_way_is_not_replaced(tmp_path: Path) -> None:
     host = machine(tmp_path)
     engine.plan_into_journal(host, STEPS)
-    with pytest.raises(XenableError, match="already"):
+    with pytest.raises(XenableError, match="another run has begun to convert"):
         engine.plan_into_journal(host, STEPS)
     assert len(journal.read_journal(host)) == 3
 

@@ -55,10 +55,12 @@ def note_rights(host: Host) -> None:
 
 
 def note(text: str) -> None:
-    """One sentence for people, on stderr."""
+    """One sentence for people, on stderr. Where nobody can read it any more, what was done stays done, and
+    its document is still to be written."""
     from xenable.ui.layout import paragraph, show, width_of
 
-    show(paragraph(f"xenable: {text}", width_of(sys.stderr), rest="  "), sys.stderr)
+    with contextlib.suppress(OSError):
+        show(paragraph(f"xenable: {text}", width_of(sys.stderr), rest="  "), sys.stderr)
 
 
 def host_at(root: Path) -> Host:

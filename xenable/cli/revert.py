@@ -55,9 +55,12 @@ def command(as_json: bool, yes: bool, force: bool, remove_guests: bool, then_reb
         guests = _guests(host, remove_guests, force)
         need_consent(with_reboot(_question(guests), then_reboot), yes)
         with working() as listener:
-            if remove_guests:
-                _remove_guests(host, listener)
-            left = convert.revert(host, listener, force=force)
+
+            def first() -> None:
+                if remove_guests:
+                    _remove_guests(host, listener)
+
+            left = convert.revert(host, listener, force=force, first=first)
         result = "reverted"
     done = "the conversion is undone, and the next start is of the native system"
     with reboot_after(host, then_reboot and result == "reverted", done):

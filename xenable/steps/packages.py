@@ -180,6 +180,8 @@ class InstallPackages(Step):
         _restore_configuration(host, saved, stay)
         _restore_marks(host, saved)
         _restore_ucf(host, saved)
+        # Of what apt-mark has written, before the journal says so: btrfs orders nothing between files.
+        host.settle("/")
 
     def remains(self, host: Host, saved: Saved) -> tuple[str, ...]:
         now = {(package.name, package.version) for package in read_status(host).values()}

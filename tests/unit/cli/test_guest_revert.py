@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def converted(xen: Xen, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A conversion; returns what was done to it."""
     done: list[str] = []
 
-    def revert(host: Host, listener: Any, *, force: bool) -> tuple[str, ...]:
+    def revert(host: Host, listener: Any, *, force: bool, first: Callable[[], None]) -> tuple[str, ...]:
+        first()
         done.append(f"revert with {len(records.names(host))} guests")
         return ()
 

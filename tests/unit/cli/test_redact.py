@@ -172,12 +172,14 @@ def test_addresses_get_the_same_other_name_everywhere() -> None:
     redactor = Redactor()
     text = (
         "enx5254ab123456: 52:54:ab:12:34:56 MAC(5254AB123456,0) 52-54-AB-12-34-56\n"
+        "UEFI PXEv4 (MAC:5254AB123456)\n"
         "8.8.8.7 8.8.8.0/24 9.9.9.9:22 2a01:4f8:1:2::3/64 2a01:4f8:1:2:: [2a01:4f8:1:2::3]:22 "
         "fe80::5054:abff:fe12:3456\n"
     )
     shown = redactor.text(text)
     assert shown == (
         "enx020000000001: 02:00:00:00:00:01 MAC(020000000001,0) 02-00-00-00-00-01\n"
+        "UEFI PXEv4 (MAC:020000000001)\n"
         "198.18.0.7 198.18.0.0/24 198.18.1.9:22 2001:db8:0:2::1/64 2001:db8:0:2:: [2001:db8:0:2::1]:22 "
         "fe80::2\n"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.gate.fixtures import BOOT_ID, GRUB, WATCHDOG, Clock, commands, looks
-from xenable import gate, trial
+from xenable import gate, health, trial
 from xenable.boot.environment import Environment, read_environment, write_environment
 from xenable.engine import plan_into_journal
 from xenable.errors import XenableError
@@ -197,6 +197,26 @@ def test_a_full_disk_costs_no_healthy_dom0_its_verdict(
     gate.run_gate(host)
     assert read_environment(host, GRUB) == Environment(default="a")
     assert host.read("/dev/watchdog1") == b"V"
+
+
+def test_the_last_word_is_on_disk_in_time_though_looks_take_long(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where xl does not answer. Else the dead-man comes first, and `status` tells of a dom0 that hung."""
+    host.write("/proc/cmdline", b"xenable.deadline=200\n")
+    ran = commands(monkeypatch)
+
+    def look(*_args: object, **_options: object) -> tuple[str, ...]:
+        clock.seconds += 40
+        clock.write()
+        return ("xl: it does not answer",)
+
+    monkeypatch.setattr(health, "missing", look)
+    monkeypatch.setattr(time, "monotonic", lambda: float(clock.seconds))
+    gate.run_gate(host)
+    record = read_trial(host)
+    assert record and record.verdict == "gave-up" and ["systemctl", "reboot", "--force"] in ran
+    assert clock.seconds <= 200 - gate.MARGIN
 
 
 def test_a_verdict_that_could_not_be_written_is_tried_again_at_the_next_look(
