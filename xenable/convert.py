@@ -88,8 +88,10 @@ def resume(host: Host, config: Config, listener: Listener = engine.quiet) -> Non
             raise XenableError("cannot apply: a revert was interrupted", hint="`xenable revert` finishes it")
         trial.let_go(host)
         if any(record.state is not EntryState.DONE for record in records):
-            # What it was begun with is in the journal; how it is to be tried may be said anew.
             _go_on(host, records, listener)
+            if all(record.kind != Arm.kind for record in records):
+                return
+            # What it was begun with is in the journal; how it is to be tried may be said anew.
         engine.apply(host, _lost_files(host, records), listener)
         engine.repeat(host, (*_lost_loader(host, records), *_lost_entries(host, records)), listener)
         if trial.armed_slot(host) or not trial.on_course(host):

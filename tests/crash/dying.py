@@ -113,7 +113,7 @@ def finish(machine: Host, steps: Sequence[Step] = STEPS) -> None:
     records = journal.read_journal(machine)
     if journal.revert_begun(records):
         try:
-            convert.resume(machine, make_config())
+            convert.resume(machine, make_config(trial_seconds=300))
         except XenableError as e:
             assert "a revert was interrupted" in e.message and "xenable revert" in e.hint
             put_back(machine)
@@ -121,7 +121,7 @@ def finish(machine: Host, steps: Sequence[Step] = STEPS) -> None:
     if not records:
         convert.start(machine, tuple(steps), journal.Terms())
     elif any(record.state is not EntryState.DONE for record in records):
-        convert.resume(machine, make_config())
+        convert.resume(machine, make_config(trial_seconds=300))
 
 
 def put_back(machine: Host) -> None:
