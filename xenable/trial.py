@@ -380,7 +380,7 @@ def accept(host: Host) -> bool:
 
     A power cut between the two leaves a default that is guarded again at its next boot.
     Returns False where it is not to be booted again, for its kernel was removed meanwhile: the default
-    is what it was. Errors: XenableError when the block can't be written.
+    is what it was, or none if it was that. Errors: XenableError when the block can't be written.
     """
     # /boot may have come late, or could not be written at the first look.
     note_start(host)

@@ -137,8 +137,9 @@ class InstallPackages(Step):
         from xenable.steps import marks, transaction
 
         with transaction.open_cache(host) as cache:
-            stay = marks.staying(cache, self._came(host, saved), _used(host))
-            foreign = marks.mark_purge(cache, self._came(host, saved), stay)
+            came = self._came(host, saved)
+            stay = marks.staying(cache, came, _used(host))
+            foreign = marks.mark_purge(cache, came, stay)
             going = marks.going(cache)
         needed = tuple(
             Obstacle(
@@ -158,8 +159,9 @@ class InstallPackages(Step):
         transaction.prepare_purge(host, progress)
         restore_lists(host, [(name, version) for name, version in saved["new"]])
         with transaction.locked(host, progress), transaction.open_cache(host) as cache:
-            stay = marks.staying(cache, self._came(host, saved), _used(host))
-            foreign = marks.mark_purge(cache, self._came(host, saved), stay)
+            came = self._came(host, saved)
+            stay = marks.staying(cache, came, _used(host))
+            foreign = marks.mark_purge(cache, came, stay)
             if foreign:
                 raise XenableError(
                     f"cannot remove {', '.join(self.names)}: {', '.join(foreign)} came since and needs it",
@@ -243,9 +245,7 @@ def _used(host: Host) -> frozenset[str]:
 def _last_kernel(host: Host, going: Collection[str]) -> tuple[Obstacle, ...]:
     """Whether no kernel would be left: that of the native system may have been removed since."""
     here = {path for name in host.names("/boot") if (path := f"/boot/{name}").startswith("/boot/vmlinuz-")}
-    lists = (name for package in going for name in file_lists(host, package.partition(":")[0]))
-    gone = {path for name in lists for path in host.text(INFO / name).splitlines()}
-    if not here or here - gone:
+    if not here or here - _files_of(host, going):
         return ()
     what = f"{', '.join(sorted(here))} would go, and no kernel would be left to boot: install one first"
     return (Obstacle(what=what, final=True),)

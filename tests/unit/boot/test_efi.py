@@ -54,6 +54,13 @@ def boots(host: Host, id: str, *, takes: bool) -> None:
         host.set_variable(variable("BootNext"), None)
 
 
+def takes_no_variable(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
+        raise XenableError(f"cannot write {path}: {why}")
+
+    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
+
+
 # ------------------------------------------------------------------------------------------------- the entry
 
 
@@ -273,11 +280,7 @@ def test_what_is_taken_away_stays_so_where_the_firmware_has_no_room(
 ) -> None:
     write_environment(host, GRUB, Environment(try_slot="b", default="a"), firmware=True)
     host.set_variable(variable("BootNext"), None)
-
-    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
-        raise XenableError(f"cannot write {path}: No space left on device")
-
-    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
+    takes_no_variable(monkeypatch, "No space left on device")
     with pytest.raises(XenableError, match="No space left"):
         write_environment(host, GRUB, Environment(default="a"))
     assert read_environment(host, GRUB) == Environment(default="a")
@@ -362,11 +365,7 @@ def test_a_start_is_noted_though_the_firmware_has_no_room(
 ) -> None:
     write_environment(host, GRUB, Environment(try_slot="b", default="a"), firmware=True)
     boots(host, "2", takes=True)
-
-    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
-        raise XenableError(f"cannot write {path}: No space left on device")
-
-    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
+    takes_no_variable(monkeypatch, "No space left on device")
     trial.note_start(host)
     block = parse_block(host.read(environment_path(GRUB)))
     assert (block["xenable_try"], block["xenable_trying"], block["xenable_default"]) == ("", "b", "")
@@ -444,11 +443,7 @@ def test_a_damaged_block_is_made_anew_with_its_entry(host: Host) -> None:
 def test_what_could_not_be_armed_is_not_in_the_block(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the firmware has no room: a dom0 that is to be confirmed stays on trial."""
     write_environment(host, GRUB, Environment(trying="a"), firmware=True)
-
-    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
-        raise XenableError(f"cannot write {path}: No space left on device")
-
-    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
+    takes_no_variable(monkeypatch, "No space left on device")
     with pytest.raises(XenableError, match="No space left"):
         write_environment(host, GRUB, Environment(default="a"))
     assert read_environment(host, GRUB) == Environment(trying="a")
@@ -458,11 +453,7 @@ def test_a_word_that_the_firmware_does_not_give_back_is_cleared_in_the_block(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_environment(host, GRUB, ARMED, firmware=True)
-
-    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
-        raise XenableError(f"cannot write {path}: Input/output error")
-
-    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
+    takes_no_variable(monkeypatch, "Input/output error")
     with pytest.raises(XenableError, match="Input/output error"):
         write_environment(host, GRUB, Environment())
     assert read_environment(host, GRUB) == Environment()
