@@ -126,12 +126,24 @@ def report(vm: VM, folder: Path, name: str, members: tuple[str, ...]) -> None:
         must(there >= set(members), f"the archive has {members}: {there}")
 
 
+ACTIVE = """for second in $(seq 30); do
+    grep -qx active /sys/class/watchdog/*/state || exit 0
+    sleep 1
+done
+exit 1
+"""
+"""The gate stops it right after it has made the slot the default, and that is what `status` tells."""
+
+
 def is_dom0(vm: VM) -> None:
-    """Demand a working dom0, as a person would see it."""
+    """Demand a working dom0 that has passed, as a person would see it: nothing will reset it."""
     must(vm.ssh("cat /sys/hypervisor/type").stdout.strip() == "xen", "the machine runs under Xen")
     must("control_d" in vm.ssh("cat /proc/xen/capabilities").stdout, "it is the control domain")
     must("Domain-0" in vm.ssh("xl list").stdout, "xl lists Domain-0")
     must("xenable: dead-man armed" in vm.ssh("dmesg").stdout, "its initrd has armed the dead-man")
+    kept = vm.ssh("cat /sys/module/watchdog/parameters/stop_on_reboot").stdout.strip()
+    must(kept == "0", f"a reset that hangs does not stop it: stop_on_reboot is {kept}")
+    must(vm.ssh(ACTIVE, check=False).code == 0, "the dead-man runs no longer")
 
 
 def is_native(vm: VM) -> None:

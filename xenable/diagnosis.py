@@ -43,7 +43,7 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
     panic = _crash_message(host, env)
     if panic and trial.verdict == "waiting":
         return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
-    return reason_on_record(trial)
+    return reason_on_record(trial, _elapsed(host, env))
 
 
 def _before_userspace(host: Host, env: Environment) -> str:

@@ -13,6 +13,8 @@ from xenable.boot.environment import Environment
 from xenable.host import STATE, Host
 
 TRIAL = STATE / "trial.json"
+NEAR = 30
+"""Seconds before the time limit from which it is what ended a boot: so old can the gate's last word be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,11 @@ def of_last_boot(env: Environment, trial: Trial) -> bool:
     return same and trial.verdict not in ("armed", "passed")
 
 
-def reason_on_record(trial: Trial) -> str:
-    """Why a boot was not judged good, from the gate's last word alone."""
+def reason_on_record(trial: Trial, took: int | None = None) -> str:
+    """Why a boot was not judged good, from the gate's last word.
+
+    took: seconds from GRUB's hand-over to the start of the native system, where the clock tells.
+    """
     if trial.reason:
         return trial.reason
     if trial.verdict == "armed":
@@ -75,12 +80,17 @@ def reason_on_record(trial: Trial) -> str:
         )
     if trial.verdict == "gave-up":
         return f"dom0 was not healthy within {trial.deadline} s: it waited for {'; '.join(trial.missing)}"
-    if trial.verdict == "held" and trial.seconds >= trial.deadline - 30:
+    late = trial.deadline > 0 and trial.seconds >= trial.deadline - NEAR
+    if trial.verdict == "held" and late:
         return f"dom0 was healthy, but nobody ran `xenable confirm` within {trial.deadline} s"
     waited = f"; it waited for {'; '.join(trial.missing)}" if trial.missing else ""
-    if trial.seconds >= trial.deadline - 30:
+    if late:
         return f"dom0 hung: its time limit of {trial.deadline} s ran out{waited}"
-    return (
-        f"dom0 ended without a word after {trial.seconds} s, before its time limit: "
-        f"power cut, reset or panic{waited}"
-    )
+    if took is not None and 0 < trial.deadline <= took:
+        return (
+            f"dom0 hung after {trial.seconds} s, and its time limit of {trial.deadline} s ran out; or it "
+            "ended there, and the machine was off or slow to start: the native system began "
+            f"{took} s after GRUB's hand-over{waited}"
+        )
+    before = ", before its time limit" if trial.deadline else ""
+    return f"dom0 ended without a word after {trial.seconds} s{before}: power cut, reset or panic{waited}"

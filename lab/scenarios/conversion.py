@@ -82,9 +82,6 @@ def whole(lab: Lab, stay: Stay) -> None:
             say(f"Xen {versions['running Xen']} with Linux {versions['running kernel']}")
             must(answer["running"] == "xen" and answer["next_boot"] == "xen", "it runs and boots Xen")
             is_dom0(vm)
-            must("xenable: dead-man armed" in vm.serial(), "the initrd armed the dead-man")
-            kept = vm.ssh("cat /sys/module/watchdog/parameters/stop_on_reboot").stdout.strip()
-            must(kept == "0", f"a reset that hangs does not stop it: stop_on_reboot is {kept}")
         if stay is not Stay.SHORT:
             with step("the next reboot stays in Xen"):
                 reboot(vm)

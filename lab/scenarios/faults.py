@@ -41,6 +41,14 @@ WantedBy=sysinit.target
 """
 
 
+HOOK = "/etc/xenable/health.d/lab"
+HOOK_SAYS = """#!/bin/sh
+[ ! -e /run/lab-repaired ] || exit 0
+echo the array is degraded
+exit 1
+"""
+
+
 @dataclass(frozen=True)
 class Fault:
     """How to break the boot under Xen, natively and before it; and what `status` must say afterwards."""
@@ -48,8 +56,8 @@ class Fault:
     inject: Callable[[VM], None]
     reason: str
     """A regular expression."""
-    serial: str = ""
-    """Another, for what the serial port has to show of the trial, where the reason leaves a doubt."""
+    serial: str
+    """Another, for what the serial port has to show of the trial: who reset the machine."""
 
 
 def kernel_argument(word: str) -> Callable[[VM], None]:
@@ -77,24 +85,47 @@ def hang(vm: VM) -> None:
     kernel_argument("lab.hang")(vm)
 
 
+def too_little(vm: VM) -> None:
+    """Xen can't make a dom0 of what it is to give it."""
+    vm.ssh(f"sed -i 's|dom0_mem=[^ ]*|dom0_mem=8M|' {SLOT}/boot.cfg && grep -q dom0_mem=8M {SLOT}/boot.cfg")
+
+
 def truncated(vm: VM) -> None:
     """The hypervisor's file ends in the middle."""
     vm.ssh(f"truncate -s 1M {SLOT}/xen && sync")
 
 
+hang_early = kernel_argument("init=/bin/sleep -- infinity")
+"""What follows the two dashes is for init: nothing of dom0's user space ever runs, and nothing ends."""
+
+NO_XEN = r"(?s)\A(?!.*\(XEN\) )"
+DEAD_MAN = r"\(XEN\) Watchdog timer fired for domain 0(?s:.*)shutdown: watchdog rebooting"
+GAVE_UP = r"\(XEN\) .*Dom.*0 shutdown: (watchdog )?rebooting"
+"""The gate's own reset; on a busy host systemd may take longer than what is left to the dead-man then."""
+
 FAULTS: dict[str, Fault] = {
-    "hypervisor-truncated": Fault(truncated, r"GRUB could not start Xen.*xen"),
+    "hypervisor-truncated": Fault(truncated, r"GRUB could not start Xen.*xen", NO_XEN),
+    "xen-panic": Fault(
+        too_little, r"Xen or dom0's kernel panicked.*within \d+ s", r"\(XEN\) Panic on CPU 0"
+    ),
     "kernel-panic": Fault(
         kernel_argument("rdinit=/nonexistent"),
         r"kernel panicked.*within \d+ s",
-        r"Kernel panic - not syncing",
+        r"Kernel panic - not syncing(?s:.*)\(XEN\) .*Dom.*0 crashed: rebooting",
     ),
-    "root-not-found": Fault(lost_root, r"root file system.*00000000-1111"),
-    "early-hang": Fault(hang, r"systemd: the system is initializing.*do not finish their start: .*lab-hang"),
+    "root-not-found": Fault(
+        lost_root, r"root file system.*00000000-1111", r"\(XEN\) .*Dom.*0 shutdown: rebooting"
+    ),
+    "hung-early": Fault(hang_early, r"hung early.*time limit", DEAD_MAN),
+    "early-hang": Fault(
+        hang, r"systemd: the system is initializing.*do not finish their start: .*lab-hang", GAVE_UP
+    ),
     # Without its driver, and not by masking a service: udev starts the interface too.
-    "no-network": Fault(kernel_argument("module_blacklist=virtio_net"), r"the network"),
-    "sshd-masked": Fault(kernel_argument("systemd.mask=ssh.service"), r"sshd"),
-    "xenstored-masked": Fault(kernel_argument("systemd.mask=xen.service"), r"xenstored|control domain"),
+    "no-network": Fault(kernel_argument("module_blacklist=virtio_net"), r"the network", GAVE_UP),
+    "sshd-masked": Fault(kernel_argument("systemd.mask=ssh.service"), r"sshd", GAVE_UP),
+    "xenstored-masked": Fault(
+        kernel_argument("systemd.mask=xen.service"), r"xenstored|control domain", GAVE_UP
+    ),
 }
 
 
@@ -127,6 +158,7 @@ def one(lab: Lab, name: str, base: Path, *, again: bool = False) -> None:
             xenable(vm, f"apply --yes --trial-seconds {seconds}")
             must(status(vm)["state"] == "armed", "the state is armed")
             fault.inject(vm)
+            # What the lab has broken, not what Xenable wrote, has to be on disk.
             vm.ssh("sync")
         with step(f"{name}: after one reset it comes back natively by itself"):
             old, since = vm.boot_id(), len(vm.serial())
@@ -181,24 +213,45 @@ def held(lab: Lab, base: Path) -> None:
             vm.reset()
             answer = wait_native(vm, old, 2 * seconds + 400)
             is_fallen_back(vm, answer["reason"], r"nobody ran `xenable confirm`")
-        with step("held: a person confirms the third, and it stays"):
+        with step("held: in the next one the gate hangs, and Xen resets the machine"):
+            xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {seconds}")
+            old, since = vm.boot_id(), len(vm.serial())
+            vm.reset()
+            old = vm.wait_new_boot(old)
+            vm.ssh("systemctl kill --signal=STOP xenable-gate.service")
+            answer = wait_native(vm, old, 2 * seconds + 400)
+            is_fallen_back(vm, answer["reason"], r"dom0 hung.*time limit of \d+ s ran out")
+            must(re.search(DEAD_MAN, vm.serial()[since:]), f"the serial port shows {DEAD_MAN!r}")
+        with step("held: a check of the administrator's own has a say too"):
+            vm.ssh("mkdir -p /etc/xenable/health.d")
+            vm.write(HOOK, HOOK_SAYS.encode())
+            vm.ssh(f"chmod 755 {HOOK}")
             xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {4 * seconds}")
             reboot(vm, 900)
-            wait_settled_trial(vm)
+            wait_reason(vm, re.escape(f"{HOOK}: the array is degraded"))
+            vm.ssh("touch /run/lab-repaired")
+        with step("held: a person confirms, and it stays"):
+            wait_reason(vm, "xenable confirm")
             xenable(vm, "confirm")
             must(status(vm)["state"] == "confirmed", "the state is confirmed")
             reboot(vm, 900)
             wait_state(vm, "confirmed")
             is_dom0(vm)
+        with step("held: weeks later its hypervisor is damaged, and GRUB itself goes back"):
+            truncated(vm)
+            old = vm.boot_id()
+            vm.reset()
+            answer = wait_native(vm, old, 600)
+            is_fallen_back(vm, answer["reason"], FAULTS["hypervisor-truncated"].reason)
         vm.shutdown()
 
 
-def wait_settled_trial(vm: VM) -> None:
-    """Wait until the gate has nothing more to wait for but a person."""
+def wait_reason(vm: VM, expected: str) -> None:
+    """Wait until the trial that runs says that of what it waits for."""
     vm.wait_settled(900)
     deadline = time.monotonic() + 300
-    while (answer := status(vm))["state"] == "trying" and "xenable confirm" not in answer["reason"]:
-        must(time.monotonic() < deadline, f"dom0 is healthy: {answer}")
+    while not re.search(expected, (answer := status(vm))["reason"]):
+        must(answer["state"] == "trying" and time.monotonic() < deadline, f"{expected}: {answer}")
         time.sleep(5)
 
 

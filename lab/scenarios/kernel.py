@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel for Xen alone: dom0 and a guest run it on a machine whose own kernel is one for clouds."""
 
+import re
 from dataclasses import replace
 
 from lab import baseimage, converted, xenkernel
-from lab.converted import is_dom0, is_native, reboot, status, wait_state, xenable
+from lab.converted import is_dom0, is_native, reboot, status, wait_native, wait_state, xenable
 from lab.guestside import SSH, create, in_guest, make_key, wait_guest
 from lab.machines import Lab, machine
 from lab.recipe import Kernel
+from lab.scenarios import faults
 from lab.scenarios.upgrade import ARMED
 from lab.story import must, say, step
 from lab.tree import diff_trees
@@ -68,7 +70,7 @@ def run(lab: Lab) -> None:
             said = " ".join(xenable(vm, "check").split())
             must(OFFERED in said, f"the kernel for Xen alone is offered: {said}")
         with step("apply takes the kernel for Xen alone"):
-            xenable(vm, "apply --yes --kernel xen")
+            xenable(vm, f"apply --yes --kernel xen --trial-seconds {faults.TRIAL_SECONDS}")
             must(status(vm)["state"] == "armed", "the state is armed")
             now = vm.ssh("cat /boot/grub/grub.cfg").stdout
             names = vm.ssh("ls /boot/linux-*").stdout.split()
@@ -78,6 +80,15 @@ def run(lab: Lab) -> None:
             must(not natives, f"no native entry boots {release}: {natives}")
             others = vm.ssh("ls /boot/vmlinuz-* | grep -v cloud", check=False).stdout
             must(not others, f"no other kernel came: {others}")
+        with step("a trial of it that hangs before user space is ended by Xen, and it is armed again"):
+            faults.hang_early(vm)
+            hung, since = vm.boot_id(), len(vm.serial())
+            vm.reset()
+            reason = str(wait_native(vm, hung, 1000)["reason"])
+            must(re.search(faults.FAULTS["hung-early"].reason, reason), f"it says why: {reason}")
+            must(re.search(faults.DEAD_MAN, vm.serial()[since:]), "the serial port shows the dead-man")
+            must(kernel(vm) == own, f"{own} runs: {kernel(vm)}")
+            xenable(vm, "apply --yes --kernel xen")
         with step("the trial boots it under Xen, and is confirmed"):
             reboot(vm)
             wait_state(vm, "confirmed")

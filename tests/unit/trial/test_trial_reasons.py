@@ -153,6 +153,26 @@ def test_the_reason_goes_by_how_long_it_took(host: Host, booted: int, reason: st
     assert reason in trial.status(host).reason
 
 
+@pytest.mark.parametrize(
+    ("booted", "written", "reason"),
+    [
+        (150, record(seconds=40), "ended without a word after 40 s, before its time limit: power cut"),
+        (400, record(seconds=40), "dom0 hung after 40 s, and its time limit of 300 s ran out; or it ended"),
+        (400, record(verdict="held"), "the native system began 340 s after GRUB's hand-over"),
+        # One that was started by hand has no limit.
+        (400, record(seconds=40, deadline=0), "ended without a word after 40 s: power cut, reset or panic"),
+    ],
+)
+def test_the_reason_tells_a_hang_from_a_power_cut(
+    host: Host, booted: int, written: Trial, reason: str
+) -> None:
+    began = "1970-01-01 00:01:00"
+    write_environment(host, GRUB, replace(TRYING, started=began))
+    host.write("/proc/stat", f"cpu 1\nbtime {booted}\n".encode())
+    write_trial(host, replace(written, started=began))
+    assert reason in trial.status(host).reason
+
+
 @pytest.mark.parametrize(("adjtime", "took"), [("0.0 0 0.0\n0\nLOCAL\n", 34), ("0.0 0 0.0\n0\nUTC\n", 7234)])
 def test_a_clock_in_local_time(host: Host, monkeypatch: pytest.MonkeyPatch, adjtime: str, took: int) -> None:
     monkeypatch.setenv("TZ", "Etc/GMT-2")
