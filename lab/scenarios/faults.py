@@ -60,22 +60,22 @@ class Fault:
     """Another, for what the serial port has to show of the trial: who reset the machine."""
 
 
+def edit(vm: VM, script: str, expected: str) -> None:
+    """Change the slot's script for GRUB, by sed, and wait until GRUB can read that off the disk."""
+    place = f"{SLOT}/boot.cfg"
+    vm.ssh(f"sed -i '{script}' {place} && grep -q '{expected}' {place} && sync")
+
+
 def kernel_argument(word: str) -> Callable[[VM], None]:
     """Add a word to dom0's kernel line in the slot."""
-
-    def inject(vm: VM) -> None:
-        vm.ssh(
-            f"sed -i '/module2 .*vmlinuz/s|$| {word}|' {SLOT}/boot.cfg && grep -q '{word}' {SLOT}/boot.cfg"
-        )
-
-    return inject
+    return lambda vm: edit(vm, f"/module2 .*vmlinuz/s|$| {word}|", word)
 
 
 def lost_root(vm: VM) -> None:
     """The root file system that dom0's kernel line names is on no disk."""
     gone = "root=UUID=00000000-1111-2222-3333-444444444444"
-    vm.ssh(f"sed -i '/module2 .*vmlinuz/s|root=[^ ]*|{gone}|' {SLOT}/boot.cfg {SLOT}/manifest.json")
     vm.ssh(f"sed -i 's|root=UUID=[0-9a-f-]*|{gone}|' {SLOT}/manifest.json")
+    edit(vm, f"/module2 .*vmlinuz/s|root=[^ ]*|{gone}|", gone)
 
 
 def hang(vm: VM) -> None:
@@ -87,7 +87,7 @@ def hang(vm: VM) -> None:
 
 def too_little(vm: VM) -> None:
     """Xen can't make a dom0 of what it is to give it."""
-    vm.ssh(f"sed -i 's|dom0_mem=[^ ]*|dom0_mem=8M|' {SLOT}/boot.cfg && grep -q dom0_mem=8M {SLOT}/boot.cfg")
+    edit(vm, "s|dom0_mem=[^ ]*|dom0_mem=8M|", "dom0_mem=8M")
 
 
 def truncated(vm: VM) -> None:
@@ -158,8 +158,6 @@ def one(lab: Lab, name: str, base: Path, *, again: bool = False) -> None:
             xenable(vm, f"apply --yes --trial-seconds {seconds}")
             must(status(vm)["state"] == "armed", "the state is armed")
             fault.inject(vm)
-            # What the lab has broken, not what Xenable wrote, has to be on disk.
-            vm.ssh("sync")
         with step(f"{name}: after one reset it comes back natively by itself"):
             old, since = vm.boot_id(), len(vm.serial())
             vm.reset()
