@@ -88,7 +88,7 @@ def run(lab: Lab) -> None:
             must(re.search(faults.FAULTS["hung-early"].reason, reason), f"it says why: {reason}")
             must(re.search(faults.DEAD_MAN, vm.serial()[since:]), "the serial port shows the dead-man")
             must(kernel(vm) == own, f"{own} runs: {kernel(vm)}")
-            xenable(vm, "apply --yes --kernel xen")
+            xenable(vm, "apply --yes")
         with step("the trial boots it under Xen, and is confirmed"):
             reboot(vm)
             wait_state(vm, "confirmed")
