@@ -291,7 +291,7 @@ def test_it_boots_as_dom0(built: Built, tmp_path: Path) -> None:
     words += ["-kernel", "xen", "-append", command_line, "-initrd", "kernel console=hvc0,initrd"]
     with subprocess.Popen(words, cwd=tmp_path) as qemu:
         try:
-            qemu.wait(timeout=900)
+            qemu.wait(timeout=3600)
         finally:
             qemu.kill()
     log = (tmp_path / "serial.log").read_text(errors="replace")

@@ -138,7 +138,7 @@ def check(code: int) -> None:
 
 def run(*cmd: str, **env: str) -> Ran:
     done = subprocess.run(
-        cmd, check=False, capture_output=True, text=True, env={**os.environ, **env}, timeout=30
+        cmd, check=False, capture_output=True, text=True, env={**os.environ, **env}, timeout=120
     )
     return Ran(done.returncode, done.stdout, done.stderr)
 
@@ -287,7 +287,12 @@ def sends(source: Guest, target: Guest | None, address: str, pretended: str = ""
             return False
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 3.0) -> bool:
+def reaches(source: Guest, target: Guest | None, address: str) -> bool:
+    """Whether one of some does: interfaces that have only just come up lose one, and nobody repeats it."""
+    return wait_for(lambda: sends(source, target, address))
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 30) -> bool:
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:

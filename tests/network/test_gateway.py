@@ -34,7 +34,7 @@ def look(before: Before) -> str:
 
 def wait(before: Before, said: str) -> None:
     """Look, as the gate does, until it says so."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (now := look(before)) != said:
         assert time.monotonic() < deadline, now
         time.sleep(0.2)

@@ -74,7 +74,15 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A root with both, of a release."""
     target = tmp_path_factory.mktemp("managers") / "root"
     packages = "--include=dbus,iproute2,network-manager,systemd"
-    command = ["mmdebstrap", "--variant=essential", packages, request.param, target, mirror()]
+    command = [
+        "mmdebstrap",
+        "--variant=essential",
+        '--aptopt=Acquire::Retries "10"',
+        packages,
+        request.param,
+        target,
+        mirror(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target

@@ -29,11 +29,11 @@ from .bench import (
     network,
     online,
     opened,
+    reaches,
     ruleset,
     run,
     sends,
     settings,
-    wait_for,
     write,
 )
 
@@ -92,7 +92,7 @@ def test_guests_are_alone() -> None:
         outside = world()
         one, two = connected(5, f"{ONE} {ONE6}", name="one"), connected(6, f"{TWO} {TWO6}", name="two")
         for there in (GATEWAY, GATEWAY6):
-            assert sends(one, None, there)
+            assert reaches(one, None, there)
         assert not sends(one, two, TWO) and not sends(one, two, TWO6)
         assert not sends(one, outside, WORLD) and not sends(outside, one, ONE)
         assert set(forwards().values()) == {"0"}
@@ -111,7 +111,7 @@ def test_open_guests_reach_each_other_and_nothing_else() -> None:
         opened("two")
         one, two = connected(5, ONE, name="one"), connected(6, TWO, name="two")
         three = connected(7, THREE, name="three")
-        assert sends(one, two, TWO) and sends(two, one, ONE)
+        assert reaches(one, two, TWO) and reaches(two, one, ONE)
         assert not sends(one, three, THREE) and not sends(three, one, ONE)
         assert not sends(one, outside, WORLD) and not sends(outside, one, ONE)
         must(
@@ -155,7 +155,7 @@ def test_other_rules_and_settings_stay() -> None:
         opened("two")
         one, two = connected(5, ONE, name="one"), connected(6, TWO, name="two")
         three = connected(7, THREE)
-        assert sends(one, None, GATEWAY) and sends(three, None, GATEWAY)
+        assert reaches(one, None, GATEWAY) and reaches(three, None, GATEWAY)
         assert foreign() == before
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
         network("sweep")
@@ -176,7 +176,7 @@ def test_up_again_keeps_what_guests_have() -> None:
         opened("two")
         one, two = connected(5, f"{ONE} {ONE6}", name="one"), connected(6, TWO, name="two")
         # Its own address first: a gateway that it does not know yet it would ask for with the other.
-        assert sends(one, None, GATEWAY)
+        assert reaches(one, None, GATEWAY)
         assert not sends(one, None, GATEWAY, pretended="172.20.216.66")
         caught = counted(one.vif)
         assert caught > 0
@@ -184,7 +184,7 @@ def test_up_again_keeps_what_guests_have() -> None:
         network("up")
         network("up")
         assert ruleset() == before and counted(one.vif) == caught
-        assert sends(one, two, TWO) and sends(one, None, GATEWAY6)
+        assert reaches(one, two, TWO) and reaches(one, None, GATEWAY6)
 
     dom0(work)
 
@@ -202,8 +202,8 @@ def test_running_guests_are_set_up_again(what: str) -> None:
         must(what)
         network("up")
         assert ruleset() == before
-        assert sends(one, two, TWO) and sends(one, None, GATEWAY) and sends(one, None, GATEWAY6)
-        assert sends(three, None, GATEWAY) and not sends(one, three, THREE)
+        assert reaches(one, two, TWO) and reaches(one, None, GATEWAY) and reaches(one, None, GATEWAY6)
+        assert reaches(three, None, GATEWAY) and not sends(one, three, THREE)
         assert not sends(one, None, GATEWAY, pretended="172.20.216.66")
         assert counted(one.vif) > 0
 
@@ -260,7 +260,7 @@ def test_sweep() -> None:
         network("sweep")
         assert ruleset() == before
         network("sweep")
-        assert sends(one, None, GATEWAY)
+        assert reaches(one, None, GATEWAY)
         network("down")
         network("sweep")
         assert ruleset() == ""
@@ -276,7 +276,7 @@ def test_nat() -> None:
             must("ip route del 172.20.216.0/24")
         network("up")
         one, two = connected(5, ONE), connected(6, TWO)
-        assert sends(one, outside, WORLD) and sends(two, outside, WORLD)
+        assert reaches(one, outside, WORLD) and reaches(two, outside, WORLD)
         assert not sends(one, two, TWO)
         with at(outside):
             must(f"ip route add 172.20.216.0/24 via {UPLINK}")
@@ -295,7 +295,7 @@ def test_nat() -> None:
         on = {name for name, value in forwards().items() if value == "1"}
         assert on == {"wan", one.vif, two.vif}
         network("up")
-        assert sends(one, outside, WORLD)
+        assert reaches(one, outside, WORLD)
         network("down")
         assert ruleset() == ""
         assert set(forwards().values()) == {"0"}
@@ -314,7 +314,7 @@ def test_nat_on_a_machine_that_forwards_already() -> None:
         must("echo 1 >/proc/sys/net/ipv4/ip_forward")
         network("up")
         one = connected(5, ONE)
-        assert sends(one, outside, WORLD)
+        assert reaches(one, outside, WORLD)
         assert "elements" not in ruleset()
         # Back to guests without a way out: no rule of NAT stays.
         settings(NET)
@@ -365,15 +365,15 @@ def test_a_bridge_as_the_way_out_passes_the_frames_of_others() -> None:
         one, two = ends
         network("up")
         assert '"br0"' in must("nft list set inet xenable lent")
-        assert wait_for(lambda: sends(one, two, "192.0.2.4")) and sends(two, one, "192.0.2.3")
-        assert sends(one, two, "fd00::4")
+        assert reaches(one, two, "192.0.2.4") and reaches(two, one, "192.0.2.3")
+        assert reaches(one, two, "fd00::4")
         assert "packets 0" not in must("nft list chain inet seen forward")
         # Guests go out, and what is not bridged is dropped as on any other interface.
         web = connected(5, ONE)
-        assert sends(web, two, "192.0.2.4") and not sends(one, web, ONE)
+        assert reaches(web, two, "192.0.2.4") and not sends(one, web, ONE)
         # The container runtime that loaded it makes a router of the machine.
         must("echo 1 >/proc/sys/net/ipv4/ip_forward")
-        assert sends(one, two, "192.0.2.4")
+        assert reaches(one, two, "192.0.2.4")
 
     dom0(work)
 
@@ -395,19 +395,19 @@ def test_nat_on_a_machine_that_forwards_later() -> None:
             )
         with at(outside):
             must(f"ip route add 198.51.100.0/24 via {UPLINK}")
-        assert sends(inner, outside, WORLD)
+        assert reaches(inner, outside, WORLD)
         assert not sends(outside, inner, "198.51.100.2")
         must(
             "nft 'add table ip docker; "
             "add chain ip docker pre { type nat hook prerouting priority dstnat; }; "
             f"add rule ip docker pre iifname wan ip daddr {UPLINK} udp dport 7777 dnat to 198.51.100.2'"
         )
-        assert sends(outside, inner, UPLINK)
-        assert sends(one, outside, WORLD)
+        assert reaches(outside, inner, UPLINK)
+        assert reaches(one, outside, WORLD)
         assert '"wan"' in must("nft list set inet xenable lent")
         network("up")
         assert '"wan"' not in must("nft list set inet xenable lent")
-        assert sends(outside, inner, "198.51.100.2") and sends(inner, outside, WORLD)
+        assert reaches(outside, inner, "198.51.100.2") and reaches(inner, outside, WORLD)
 
     dom0(work)
 
@@ -419,10 +419,10 @@ def test_a_guest_that_can_not_be_guarded_again_has_no_link() -> None:
         write(f"{one.backend}/mac", "nonsense")
         assert run("/usr/share/xenable/network/network", "up").code == 1
         assert "state DOWN" in must(f"ip link show {one.vif}")
-        assert sends(two, None, GATEWAY)
+        assert reaches(two, None, GATEWAY)
         write(f"{one.backend}/mac", one.mac)
         network("up")
-        assert sends(one, None, GATEWAY)
+        assert reaches(one, None, GATEWAY)
 
     dom0(work)
 
@@ -437,7 +437,7 @@ def test_where_there_can_be_no_rules_no_guest_has_a_link() -> None:
         assert "state DOWN" in must(f"ip link show {one.vif}")
         executable(BIN / "nft", nft)
         network("up")
-        assert sends(one, None, GATEWAY)
+        assert reaches(one, None, GATEWAY)
 
     dom0(work)
 

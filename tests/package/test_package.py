@@ -128,6 +128,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mmdebstrap",
         "--variant=apt",
         "--skip=check/qemu",
+        '--aptopt=Acquire::Retries "10"',
         "--include=dnsmasq-base,grub-common,grub2-common,iproute2,nftables,python3-apt,python3-click,"
         "python3-rich,python3-dacite,systemd",
         suite,

@@ -222,7 +222,7 @@ def test_fifty_kernels_and_three_hypervisors_take_no_time(tmp_path: Path) -> Non
     start = time.process_time()
     text = menu(host, {})
     assert text.count("menuentry ") == 2 + 3 * 50 * 2
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -115,14 +115,23 @@ def test_help_and_man_page_have_the_same_exit_statuses() -> None:
 
 @pytest.mark.realtool
 def test_help_is_quick() -> None:
-    def took() -> float:
+    def took(*cmd: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert program("--help").returncode == 0
+        subprocess.run(cmd, cwd=TOP, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # Processor time, and the best of some: what else the machine does now is not the program's fault.
-    assert min(took() for _ in range(5)) < 0.15
+    # Processor time, and the best of some, beside what Python and its parser of options take by themselves:
+    # what else the machine does now is not the program's fault.
+    times = [
+        (
+            took(sys.executable, "-c", "import click"),
+            took(sys.executable, "-m", "xenable", "--help"),
+        )
+        for _ in range(5)
+    ]
+    least, ours = (min(column) for column in zip(*times, strict=True))
+    assert ours < max(0.15, 2 * least)
 
 
 @pytest.mark.realtool
