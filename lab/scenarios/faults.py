@@ -43,7 +43,7 @@ WantedBy=sysinit.target
 
 HOOK = "/etc/xenable/health.d/lab"
 HOOK_SAYS = """#!/bin/sh
-[ ! -e /run/lab-repaired ] || exit 0
+[ ! -e /var/lib/lab-repaired ] || exit 0
 echo the array is degraded
 exit 1
 """
@@ -227,7 +227,7 @@ def held(lab: Lab, base: Path) -> None:
             xenable(vm, f"apply --yes --no-auto-confirm --trial-seconds {4 * seconds}")
             reboot(vm, 900)
             wait_reason(vm, re.escape(f"{HOOK}: the array is degraded"))
-            vm.ssh("touch /run/lab-repaired")
+            vm.ssh("touch /var/lib/lab-repaired")
         with step("held: a person confirms, and it stays"):
             wait_reason(vm, "xenable confirm")
             xenable(vm, "confirm")
