@@ -127,8 +127,12 @@ def report(vm: VM, folder: Path, name: str, members: tuple[str, ...]) -> None:
 
 
 ACTIVE = """for second in $(seq 30); do
-    grep -qx active /sys/class/watchdog/*/state || exit 0
-    sleep 1
+    grep -qx active /sys/class/watchdog/*/state
+    case $? in
+    0) sleep 1 ;;
+    1) exit 0 ;;
+    *) exit 2 ;;
+    esac
 done
 exit 1
 """

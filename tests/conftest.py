@@ -41,15 +41,18 @@ def as_nobody(tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
         if own != 0:
             yield
             return
-        # Left so: other workers' tests stand in the same folders.
-        for folder in (tmp_path, *tmp_path.parents):
-            mode = folder.stat().st_mode & 0o7777
-            if mode & 0o011 != 0o011:
-                folder.chmod(mode | 0o011)
+        above = {folder: folder.stat().st_mode & 0o7777 for folder in (tmp_path, *tmp_path.parents)}
+        closed = {folder: mode for folder, mode in above.items() if mode & 0o011 != 0o011}
+        for folder, mode in closed.items():
+            folder.chmod(mode | 0o011)
         os.seteuid(65534)
         try:
             yield
         finally:
             os.seteuid(own)
+            for folder, mode in closed.items():
+                # pytest's own stay open: other workers' tests stand in the same ones.
+                if "pytest-of-" not in str(folder):
+                    folder.chmod(mode)
 
     return drop

@@ -43,7 +43,7 @@ def diagnose(host: Host, env: Environment, trial: Trial | None) -> str:
     panic = _crash_message(host, env)
     if panic and trial.verdict == "waiting":
         return f"dom0's kernel panicked after {trial.seconds} s: {panic}"
-    return reason_on_record(trial, _elapsed(host, env))
+    return reason_on_record(trial, elapsed(host, env.started))
 
 
 def _before_userspace(host: Host, env: Environment) -> str:
@@ -53,7 +53,7 @@ def _before_userspace(host: Host, env: Environment) -> str:
     panic = _crash_message(host, env)
     if panic:
         return f"dom0's kernel panicked before its user space ran: {panic}"
-    took = _elapsed(host, env)
+    took = elapsed(host, env.started)
     limit = kernel_words(args).get(DEADLINE, "")
     if took is None or not limit.isdecimal():
         return (
@@ -95,7 +95,7 @@ def _lost_root(host: Host, env: Environment) -> str:
 
 def _crash_message(host: Host, env: Environment) -> str:
     """The panic line that pstore kept of this trial, if the firmware has a place for it."""
-    began = _started(host, env)
+    began = _started(host, env.started)
     if began is None:
         # It may be of any crash that this machine ever had.
         return ""
@@ -125,22 +125,25 @@ def _files_below(host: Host, folder: str, depth: int = 2) -> list[str]:
     return found
 
 
-def _elapsed(host: Host, env: Environment) -> int | None:
-    """Seconds from GRUB's hand-over to the start of this kernel; None when the clock makes no sense."""
+def elapsed(host: Host, started: str) -> int | None:
+    """Seconds from GRUB's hand-over, at started by its clock, to the start of this kernel.
+
+    None when that makes no sense.
+    """
     boot = next(
         (line.split()[1] for line in host.text("/proc/stat").splitlines() if line.startswith("btime ")), ""
     )
-    began = _started(host, env)
+    began = _started(host, started)
     if began is None or not boot:
         return None
     seconds = int(int(boot) - began.timestamp())
     return seconds if 0 < seconds < 86400 else None
 
 
-def _started(host: Host, env: Environment) -> datetime | None:
+def _started(host: Host, started: str) -> datetime | None:
     """When GRUB handed over to Xen, by the machine's clock; None when it had none."""
     try:
-        began = datetime.strptime(env.started, "%Y-%m-%d %H:%M:%S")
+        began = datetime.strptime(started, "%Y-%m-%d %H:%M:%S")
     except ValueError:
         return None
     # The machine's clock is read as it is, and the third line of adjtime_config(5) says what it shows.

@@ -15,6 +15,7 @@ from xenable import health, trial, watchdog
 from xenable.boot.commandline import DEADLINE, HOLD, kernel_words
 from xenable.boot.environment import Environment, by_firmware, environment_folder
 from xenable.boot.slots import SLOTS
+from xenable.diagnosis import elapsed
 from xenable.errors import XenableError
 from xenable.host import LOGS, Host
 from xenable.model import Status
@@ -84,7 +85,6 @@ def judge(host: Host) -> None:
                 _keep(host, replace(record, verdict="passed", seconds=seconds))
             return
         confirmed = env is not None and env.trying == env.default
-        lacking = health.missing(host, before, confirmed=confirmed) if env is not None else NO_BLOCK
         hold = HOLD in words and not confirmed
         if record is None:
             record = _first_record(host, env, last, seconds, deadline)
@@ -92,6 +92,8 @@ def judge(host: Host) -> None:
             # Where another slot's trial has just fallen back to this one, that one's are the ones to keep.
             if deadline and not (confirmed and record.earlier and last is not None and last.boot_id):
                 keep_messages(host)
+        # It may hang in its first look already.
+        lacking = health.missing(host, before, confirmed=confirmed) if env is not None else NO_BLOCK
         kept = None
         if not lacking and not hold and seconds < again:
             lacking = refused
@@ -140,7 +142,8 @@ def _first_record(
     slot = env.trying if env is not None else ""
     earlier = ""
     if last is not None and last.slot != slot and last.verdict != "passed":
-        earlier = f"the trial of slot {last.slot} fell back: {reason_on_record(last)}"
+        why = reason_on_record(last, elapsed(host, last.started))
+        earlier = f"the trial of slot {last.slot} fell back: {why}"
     return Trial(
         slot=slot,
         verdict="waiting",

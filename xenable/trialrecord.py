@@ -92,5 +92,9 @@ def reason_on_record(trial: Trial, took: int | None = None) -> str:
             "ended there, and the machine was off or slow to start: the native system began "
             f"{took} s after GRUB's hand-over{waited}"
         )
-    before = ", before its time limit" if trial.deadline else ""
-    return f"dom0 ended without a word after {trial.seconds} s{before}: power cut, reset or panic{waited}"
+    known = took is not None and trial.deadline > 0
+    before = ", before its time limit" if known else ""
+    hang = "hang, " if trial.deadline and not known else ""
+    return (
+        f"dom0 ended without a word after {trial.seconds} s{before}: {hang}power cut, reset or panic{waited}"
+    )

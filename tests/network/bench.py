@@ -288,7 +288,7 @@ def sends(source: Guest, target: Guest | None, address: str, pretended: str = ""
 
 
 def reaches(source: Guest, target: Guest | None, address: str) -> bool:
-    """Whether one of some does: interfaces that have only just come up lose one, and nobody repeats it."""
+    """Whether one of several datagrams gets through and is answered: a new interface may lose the first."""
     return wait_for(lambda: sends(source, target, address))
 
 

@@ -100,6 +100,9 @@ def test_a_guest_comes_and_goes() -> None:
 def test_real_systems_talk_to_dom0() -> None:
     def work() -> None:
         one = connected(7, BOTH)
+        # They can be used at once.
+        for name in (one.vif, "xenable0"):
+            assert "tentative" not in must(f"ip -6 address show dev {name} scope global")
         assert reaches(one, None, GATEWAY)
         assert reaches(one, None, GATEWAY6)
         # An address that nobody has ends in dom0, and does not wander to the default route.

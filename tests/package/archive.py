@@ -8,6 +8,9 @@ import subprocess
 
 import pytest
 
+RETRIES = 'Acquire::Retries "10"'
+"""Of apt's settings: nothing is wrong here where a mirror is out of reach for a moment."""
+
 
 def mirror() -> str:
     """Where this machine's apt gets Debian from, else where mmdebstrap would."""

@@ -13,6 +13,8 @@ import pytest
 
 from xenable import __version__
 
+from .archive import RETRIES
+
 TOP = Path(__file__).resolve().parents[2]
 BUILD = TOP / "debian/build.sh"
 
@@ -128,7 +130,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mmdebstrap",
         "--variant=apt",
         "--skip=check/qemu",
-        '--aptopt=Acquire::Retries "10"',
+        f"--aptopt={RETRIES}",
         "--include=dnsmasq-base,grub-common,grub2-common,iproute2,nftables,python3-apt,python3-click,"
         "python3-rich,python3-dacite,systemd",
         suite,

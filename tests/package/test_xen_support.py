@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .archive import mirror
+from .archive import RETRIES, mirror
 
 TOP = Path(__file__).resolve().parents[2]
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -40,7 +40,7 @@ def test_it_resolves(debs: Path, tmp_path: Path, suite: str, series: str, recomm
         f'Dir::State::status "{tmp_path}/status";\nDir::State::lists "{tmp_path}/lists";\n'
         f'Dir::Cache "{tmp_path}/cache";\nAPT::Architecture "amd64";\nAPT::Architectures "amd64";\n'
         f'Acquire::Languages "none";\nAPT::Install-Recommends "{str(recommends).lower()}";\n'
-        'Acquire::Retries "10";\nAPT::Update::Error-Mode "any";\n'
+        f'{RETRIES};\nAPT::Update::Error-Mode "any";\n'
     )
     env = {
         "APT_CONFIG": f"{tmp_path}/apt.conf",

@@ -380,3 +380,31 @@ def test_a_pair_that_was_started_by_hand_is_not_said_to_be_the_default(
 @pytest.mark.parametrize(("look", "pause"), [(0.05, 2.0), (1.0, 4.0), (3.5, 10.0)])
 def test_looks_do_not_hold_up_a_slow_boot(look: float, pause: float) -> None:
     assert gate.pause_after(look) == pause
+
+
+def test_the_record_is_there_before_the_first_look(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look may never end: then the record tells that dom0's user space ran."""
+
+    def hangs(*_: object, **__: object) -> tuple[str, ...]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(health, "missing", hangs)
+    with pytest.raises(KeyboardInterrupt):
+        gate.run_gate(host)
+    record = read_trial(host)
+    assert record and (record.verdict, record.missing) == ("waiting", ("the first look of the gate",))
+
+
+def test_the_default_slot_says_how_another_one_fell_back_to_it(
+    host: Host, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks(monkeypatch, ())
+    write_environment(host, GRUB, Environment(trying="a", default="a", stage="started"))
+    hung = Trial(slot="b", verdict="waiting", seconds=40, deadline=300, started="1970-01-01 00:01:00")
+    write_trial(host, hung)
+    host.write("/proc/stat", b"cpu 1\nbtime 400\n")
+    gate.run_gate(host)
+    record = read_trial(host)
+    assert record and record.earlier.startswith("the trial of slot b fell back: dom0 hung after 40 s, and")
