@@ -19,7 +19,15 @@ from xenable.diagnosis import elapsed
 from xenable.errors import XenableError
 from xenable.host import LOGS, Host
 from xenable.model import Status
-from xenable.trialrecord import Trial, of_last_boot, read_trial, reason_on_record, this_boot, write_trial
+from xenable.trialrecord import (
+    NEAR,
+    Trial,
+    of_last_boot,
+    read_trial,
+    reason_on_record,
+    this_boot,
+    write_trial,
+)
 
 PAUSE = 2.0
 """Seconds between two looks, at least."""
@@ -116,7 +124,7 @@ def judge(host: Host) -> None:
             _say(f"dom0 is healthy after {seconds} s{then}")
             return
         verdict = "waiting" if lacking else "held"
-        if (verdict, lacking) != (record.verdict, record.missing) or seconds - record.seconds >= 30:
+        if (verdict, lacking) != (record.verdict, record.missing) or seconds - record.seconds >= NEAR:
             record = replace(record, verdict=verdict, seconds=seconds, missing=lacking)
             _keep(host, record)
             _say(f"dom0 waits for {'; '.join(lacking) or '`xenable confirm`'}")

@@ -14,7 +14,7 @@ from xenable.host import STATE, Host
 
 TRIAL = STATE / "trial.json"
 NEAR = 30
-"""Seconds before the time limit from which it is what ended a boot: so old can the gate's last word be."""
+"""Seconds before the time limit from which it is what ended a boot: so old the gate lets its word become."""
 
 
 @dataclass(frozen=True, kw_only=True)
