@@ -41,6 +41,10 @@ grep -q '^GRUB_CMDLINE_LINUX="norandmaps' "$root/etc/default/grub"
 mkdir -p "$root/etc/default/grub.d"
 printf 'GRUB_CMDLINE_XEN="maxcpus=1 spec-ctrl=no bootscrub=0"\n' >"$root/etc/default/grub.d/lab.cfg"
 
+# apt's daily job holds dpkg's lock for seconds, some random time after each boot: what a scenario does would then be a
+# matter of luck. What apply says of a held lock is a step of the scenario mishaps.
+printf 'APT::Periodic::Enable "0";\n' >"$root/etc/apt/apt.conf.d/90lab"
+
 mkdir -p "$root/var/log/journal"
 : >"$root/etc/machine-id"
 

@@ -29,9 +29,16 @@ dpkg-deb --root-owner-group --build /var/tmp/broken /var/tmp/broken.deb
 ! dpkg --install /var/tmp/broken.deb
 """
 
+HOLDER = """import fcntl, os, signal
+held = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(held, fcntl.LOCK_EX)
+open("/run/lab-holds", "w").write(str(os.getpid()))
+signal.pause()
+"""
+
 
 def run(lab: Lab) -> None:
-    """No archive, a broken dpkg, a full disk, a power cut: apply says so, and all is as it was."""
+    """No archive, broken dpkg, held lock, full disk, power cut: apply says so, and all is as it was."""
     with machine(lab) as vm:
         with step("a stock machine gets xenable"):
             vm.start()
@@ -53,6 +60,13 @@ def run(lab: Lab) -> None:
             said = refused(vm, "apply --yes", 2)
             must("lab-broken" in said, f"the package is named: {said}")
             vm.ssh("dpkg --purge lab-broken && rm -r /var/tmp/broken /var/tmp/broken.deb")
+        with step("another program works on packages"):
+            vm.ssh(f"nohup python3 -c '{HOLDER}' </dev/null >/dev/null 2>&1 &")
+            vm.ssh("until test -e /run/lab-holds; do sleep 0.2; done")
+            said = refused(vm, "apply --yes", 2)
+            must(re.search(r"python3 \(process \d+\) holds the lock of apt or dpkg", said), said)
+            vm.ssh("kill $(cat /run/lab-holds) && rm /run/lab-holds")
+            must(status(vm)["state"] == "native", "the state is native")
         with step("the disk gets full while packages unpack"):
             begin(vm)
             wait_unpacking(vm)
