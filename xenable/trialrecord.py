@@ -68,7 +68,7 @@ def of_last_boot(env: Environment, trial: Trial) -> bool:
 def reason_on_record(trial: Trial, took: int | None = None) -> str:
     """Why a boot was not judged good, from the gate's last word.
 
-    took: seconds from GRUB's hand-over to the start of the native system, where the clock tells.
+    took: seconds from GRUB's hand-over to the start of the system that asks, where the clock tells.
     """
     if trial.reason:
         return trial.reason
@@ -89,7 +89,7 @@ def reason_on_record(trial: Trial, took: int | None = None) -> str:
     if took is not None and 0 < trial.deadline <= took:
         return (
             f"dom0 hung after {trial.seconds} s, and its time limit of {trial.deadline} s ran out; or it "
-            "ended there, and the machine was off or slow to start: the native system began "
+            "ended there, and the machine was off or slow to start: this system began "
             f"{took} s after GRUB's hand-over{waited}"
         )
     known = took is not None and trial.deadline > 0

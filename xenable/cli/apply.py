@@ -102,7 +102,7 @@ def _refuse_new_terms(overrides: tuple[str, ...], options: dict[str, Any]) -> No
     if given:
         raise XenableError(
             f"cannot apply --{given[0]}: this machine is converted already, and keeps what that began with",
-            hint="run `xenable revert`, then apply anew",
+            hint="leave it out to go on or to try again; for another one, run `xenable revert` first",
         )
 
 

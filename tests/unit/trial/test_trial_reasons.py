@@ -158,7 +158,7 @@ def test_the_reason_goes_by_how_long_it_took(host: Host, booted: int, reason: st
     [
         (150, record(seconds=40), "ended without a word after 40 s, before its time limit: power cut"),
         (400, record(seconds=40), "dom0 hung after 40 s, and its time limit of 300 s ran out; or it ended"),
-        (400, record(verdict="held"), "the native system began 340 s after GRUB's hand-over"),
+        (400, record(verdict="held"), "this system began 340 s after GRUB's hand-over"),
         # One that was started by hand has no limit.
         (400, record(seconds=40, deadline=0), "ended without a word after 40 s: power cut, reset or panic"),
     ],
