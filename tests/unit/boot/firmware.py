@@ -7,7 +7,10 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pytest
+
 from xenable.boot.efi import EFIVARS, GLOBAL
+from xenable.errors import XenableError
 from xenable.host import Host, StrPath
 
 ATTRIBUTES = b"\7\0\0\0"
@@ -53,3 +56,12 @@ def add_firmware(host: Host) -> None:
 
 def variables(host: Host) -> Mapping[str, bytes]:
     return {name.partition("-")[0]: host.read(f"{EFIVARS}/{name}") for name in host.names(EFIVARS)}
+
+
+def takes_no_variable(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    """From now on the firmware says that it has no room, or the like."""
+
+    def refuse(self: Host, path: StrPath, data: bytes | None) -> None:
+        raise XenableError(f"cannot write {path}: {why}")
+
+    monkeypatch.setattr(FirmwareHost, "set_variable", refuse)
