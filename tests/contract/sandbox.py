@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from xenable.errors import XenableError
+
 CLONE_NEWNS = 0x00020000
 MS_BIND = 1 << 12
 MS_REC = 1 << 14
@@ -199,3 +201,15 @@ def command(line: str) -> str:
     done = subprocess.run(["sh", "-ec", line], check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def status(name: str) -> str:
+    """dpkg's word for the state of a package; empty for one that it never had."""
+    return command(f"dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null || true")
+
+
+def refused(work: Callable[[], object]) -> XenableError:
+    """The error that some work ends with."""
+    with pytest.raises(XenableError) as caught:
+        work()
+    return caught.value

@@ -11,6 +11,7 @@ from xenable.host import Host
 from xenable.steps.fetch import FetchPackages
 from xenable.steps.packages import InstallPackages
 
+from .progress import tell
 from .sandbox import build, command, configure_apt, inside, needs_sandbox, publish
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
@@ -18,10 +19,6 @@ pytestmark = [pytest.mark.realtool, needs_sandbox]
 HOST = Host()
 FETCH = FetchPackages(names=("tool",), recommended=())
 STEP = InstallPackages(names=("tool",), recommended=())
-
-
-def tell(fraction: float, text: str) -> None:
-    assert 0.0 <= fraction <= 1.0
 
 
 def installed() -> str:

@@ -13,6 +13,7 @@ from xenable.steps.base import Saved
 from xenable.steps.fetch import FetchPackages
 from xenable.steps.packages import InstallPackages
 
+from .progress import tell
 from .sandbox import build, command, configure_apt, inside, needs_sandbox, publish
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
@@ -22,10 +23,6 @@ STEP = InstallPackages(names=("tool",), recommended=())
 FETCH = FetchPackages(names=("tool",), recommended=())
 LIBRARIES = tuple(f"lib{number}" for number in range(6))
 DATABASE = "/var/lib/dpkg"
-
-
-def tell(fraction: float, text: str) -> None:
-    assert 0.0 <= fraction <= 1.0
 
 
 def furnish() -> None:

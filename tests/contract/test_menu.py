@@ -19,16 +19,13 @@ from xenable.model import Severity
 from xenable.steps.menu import MADE, MENU, Menu, RefreshMenu, native_part
 
 from .kinds import ENTRY, GENERATOR
+from .progress import tell
 from .sandbox import boot_menu, command, inside, needs_sandbox
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
 
 HOST = Host()
 STEP = RefreshMenu(entry_ids=("xenable-a",))
-
-
-def tell(fraction: float, text: str) -> None:
-    assert 0.0 <= fraction <= 1.0
 
 
 def generator(text: str = ENTRY) -> None:

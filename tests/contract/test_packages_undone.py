@@ -14,16 +14,13 @@ from xenable.steps.base import Saved
 from xenable.steps.options import SetOptions
 from xenable.steps.packages import InstallPackages
 
+from .progress import tell
 from .sandbox import build, command, inside, needs_sandbox, publish
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
 
 HOST = Host()
 STEP = InstallPackages(names=("tool",), recommended=("helper",))
-
-
-def tell(fraction: float, text: str) -> None:
-    assert 0.0 <= fraction <= 1.0
 
 
 def install() -> Saved:

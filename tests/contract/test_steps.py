@@ -15,6 +15,7 @@ from xenable.steps import KINDS, from_record
 from xenable.steps.base import Saved, Step
 
 from .kinds import EXAMPLES, MISSING, Example
+from .progress import tell
 from .sandbox import command, inside, needs_sandbox
 from .trees import Tree, contents, difference, tree
 
@@ -22,10 +23,6 @@ pytestmark = [pytest.mark.realtool, needs_sandbox]
 
 HOST = Host()
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=[example.name for example in EXAMPLES])
-
-
-def tell(fraction: float, text: str) -> None:
-    assert 0.0 <= fraction <= 1.0
 
 
 def saved_by(step: Step) -> Saved:

@@ -16,20 +16,23 @@ from xenable.kernels import places, repository
 from xenable.kernels.lists import stanza_fields
 from xenable.steps.packages import InstallPackages
 
-from .sandbox import REPOSITORY, boot_menu, build, command, configure_apt, inside, needs_sandbox, publish
+from .progress import tell
+from .sandbox import (
+    REPOSITORY,
+    boot_menu,
+    build,
+    command,
+    configure_apt,
+    inside,
+    needs_sandbox,
+    publish,
+    status,
+)
 
 pytestmark = [pytest.mark.realtool, needs_sandbox]
 
 HOST = Host()
 RELEASE = "6.12.9-1-xen-lean"
-
-
-def tell(fraction: float, text: str) -> None:
-    assert 0.0 <= fraction <= 1.0
-
-
-def status(name: str) -> str:
-    return command(f"dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null || true")
 
 
 def test_the_native_menu_never_offers_it() -> None:
