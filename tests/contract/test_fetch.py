@@ -21,10 +21,6 @@ FETCH = FetchPackages(names=("tool",), recommended=())
 STEP = InstallPackages(names=("tool",), recommended=())
 
 
-def installed() -> str:
-    return command("dpkg-query -W -f '${db:Status-Status}' tool 2>/dev/null || true")
-
-
 @pytest.mark.parametrize("uri", ["file:/archive", "copy:/archive", "mirror+file:/etc/apt/list"])
 def test_from_wherever_it_comes(uri: str) -> None:
     def work() -> None:

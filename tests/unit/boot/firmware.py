@@ -6,10 +6,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from xenable.boot.efi import EFIVARS, GLOBAL
+from xenable.boot.environment import Environment
 from xenable.errors import XenableError
 from xenable.host import Host, StrPath
 
@@ -17,6 +19,8 @@ ATTRIBUTES = b"\7\0\0\0"
 PARTITION = bytes(range(36)) + b"\2\2"
 """Of a node that names one: its number, place and GUID, and that it is of a GPT."""
 PARTUUID = "17161514-1918-1b1a-1c1d-1e1f20212223"
+GRUB = "/boot/grub"
+ARMED = Environment(try_slot="a")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ def add_firmware(host: Host) -> None:
     }
     for name, value in values.items():
         host.set_variable(variable(name), ATTRIBUTES + value)
+
+
+def firmware_machine(root: Path) -> Host:
+    """A machine with such firmware, and GRUB's folder."""
+    host = FirmwareHost(root)
+    host.make_folder(GRUB)
+    add_firmware(host)
+    return host
 
 
 def variables(host: Host) -> Mapping[str, bytes]:

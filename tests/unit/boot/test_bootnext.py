@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.boot.firmware import (
+    ARMED,
     ATTRIBUTES,
-    FirmwareHost,
-    add_firmware,
+    GRUB,
+    firmware_machine,
     takes_no_variable,
     variable,
     variables,
@@ -31,16 +32,10 @@ from xenable.errors import XenableError
 from xenable.host import Host, StrPath
 from xenable.steps.environment import BootEnvironment
 
-GRUB = "/boot/grub"
-ARMED = Environment(try_slot="a")
-
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    host = FirmwareHost(tmp_path)
-    host.make_folder(GRUB)
-    add_firmware(host)
-    return host
+    return firmware_machine(tmp_path)
 
 
 def boots(host: Host, id: str, *, takes: bool) -> None:

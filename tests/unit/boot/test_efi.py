@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.unit.boot.firmware import (
+    ARMED,
     ATTRIBUTES,
+    GRUB,
     PARTITION,
     PARTUUID,
     FirmwareHost,
-    add_firmware,
+    firmware_machine,
     load_option,
     variable,
     variables,
@@ -27,16 +29,10 @@ from xenable.boot.environment import (
 from xenable.errors import XenableError
 from xenable.host import Host
 
-GRUB = "/boot/grub"
-ARMED = Environment(try_slot="a")
-
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    host = FirmwareHost(tmp_path)
-    host.make_folder(GRUB)
-    add_firmware(host)
-    return host
+    return firmware_machine(tmp_path)
 
 
 def test_the_entry_is_on_the_partition_that_the_machine_was_started_from(host: Host) -> None:
