@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = run(words)
     except BrokenPipeError:
         # Whoever read it has seen enough.
-        drop_output()
+        drop(sys.stdout)
+        drop(sys.stderr)
         code = int(Exit.FAILED)
     sys.exit(code)
 
@@ -76,7 +77,7 @@ def run(words: Sequence[str]) -> int:
         raise
     except Exception as e:
         if isinstance(e, OSError) and e.errno in FULL and e.filename is None:
-            drop_output()
+            drop(sys.stdout)
             return complain(
                 words,
                 f"cannot write to standard output: {e.strerror}",
@@ -94,26 +95,28 @@ def help_width() -> int:
     return max(40, min(shutil.get_terminal_size().columns, 100)) - 2
 
 
-def drop_output() -> None:
-    """Let the rest of standard output go nowhere: else Python complains about it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def drop(stream: TextIO) -> None:
+    """Let what is in a stream's buffer go nowhere: else Python tries again at exit, and ends with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def complain(words: Sequence[str], message: str, hint: str, status: int = Exit.FAILED) -> int:
     """Say it on stderr, and with --json as the one document on stdout too; returns the status."""
     from xenable.ui.layout import Span, labelled, paragraph, show, width_of
 
-    if "--debug" in words and not isinstance(sys.exception(), click.UsageError):
-        import traceback
-
-        traceback.print_exc()
     width = width_of(sys.stderr)
     lines = labelled(Span("xenable: ", "bold red"), message, width)
     if hint:
         lines += paragraph(hint, width, first="hint: ")
     # The exit status is said even where the words can't be.
-    with contextlib.suppress(OSError):
+    try:
+        if "--debug" in words and not isinstance(sys.exception(), click.UsageError):
+            import traceback
+
+            traceback.print_exc()
         show(lines, sys.stderr)
+    except OSError:
+        drop(sys.stderr)
     if "--json" in words:
         from xenable.ui.document import error_document, print_document
 
@@ -122,7 +125,7 @@ def complain(words: Sequence[str], message: str, hint: str, status: int = Exit.F
         except BrokenPipeError:
             raise
         except OSError:
-            drop_output()
+            drop(sys.stdout)
     return int(status)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shutil
@@ -187,11 +188,19 @@ def test_an_error_that_can_not_be_written_is_said() -> None:
 
 
 @pytest.mark.realtool
-def test_the_exit_status_is_right_where_the_words_can_not_be_said() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["nonsense"], ["--debug", "guest", "start", "no-such-guest"]])
+def test_the_exit_status_is_right_where_the_words_can_not_be_said(words: list[str], unbuffered: str) -> None:
+    """What stays in a buffer is written again at exit, and then Python's own status is 120."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "xenable", *words]
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "xenable", "nonsense"], cwd=TOP, stderr=full, check=False
-        )
+        done = subprocess.run(command, cwd=TOP, env=environment, stderr=full, check=False)
+    assert done.returncode == 1
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=TOP, env=environment, stderr=writer, check=False)
+    os.close(writer)
     assert done.returncode == 1
 
 
