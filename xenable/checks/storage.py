@@ -52,7 +52,7 @@ UNKNOWN = Rule(
     severity=Severity.OVERRIDABLE,
     title="It is not known whether there is enough space",
     why="If it runs out, what was done so far has to be reverted.",
-    remedy="Look with `df -h / /boot`. About 1 GiB on / and 450 MiB on /boot are plenty.",
+    remedy="Look with `df -h / /boot`. About 1 GiB on / and 600 MiB on /boot are plenty.",
 )
 ENCRYPTED = Rule(
     id="storage/encrypted",
