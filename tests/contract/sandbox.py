@@ -189,7 +189,7 @@ def boot_menu() -> None:
     )
     probe.chmod(0o755)
     Path("/etc/grub.d/30_os-prober").unlink(missing_ok=True)
-    # A container may start without it, and then 10_linux has an entry for it beside each other.
+    # Without /sbin/init, as in a container, 10_linux has one more entry beside each, with init=…/systemd.
     Path("/sbin/init").unlink(missing_ok=True)
     Path("/sbin/init").symlink_to("/lib/systemd/systemd")
     for version in ("6.1.0-1-amd64", "6.12.9-amd64"):

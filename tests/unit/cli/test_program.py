@@ -189,19 +189,34 @@ def test_an_error_that_can_not_be_written_is_said() -> None:
 
 @pytest.mark.realtool
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["nonsense"], ["--debug", "guest", "start", "no-such-guest"]])
-def test_the_exit_status_is_right_where_the_words_can_not_be_said(words: list[str], unbuffered: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "work", "status"),
+    [
+        ([], "raise XenableError('cannot do it: no', status=Exit.PUT_BACK)", Exit.PUT_BACK),
+        (["--debug"], "raise XenableError('cannot do it: no', status=Exit.PUT_BACK)", Exit.PUT_BACK),
+        ([], "print('a note', file=sys.stderr)", Exit.FAILED),
+    ],
+)
+def test_the_exit_status_is_right_where_the_words_can_not_be_said(
+    words: list[str], work: str, status: Exit, unbuffered: str
+) -> None:
     """What stays in a buffer is written again at exit, and then Python's own status is 120."""
+    program = (
+        "import sys\n"
+        "from xenable import __main__\n"
+        "from xenable.errors import Exit, XenableError\n"
+        f"def work(*words, **settings):\n    {work}\n"
+        "__main__.xenable.main = work\n"
+        "__main__.main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", program, *words]
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    command = [sys.executable, "-m", "xenable", *words]
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(command, cwd=TOP, env=environment, stderr=full, check=False)
-    assert done.returncode == 1
-    reader, writer = os.pipe()
+    reader, unread = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, cwd=TOP, env=environment, stderr=writer, check=False)
-    os.close(writer)
-    assert done.returncode == 1
+    for stderr in (os.open("/dev/full", os.O_WRONLY), unread):
+        done = subprocess.run(command, cwd=TOP, env=environment, stderr=stderr, check=False)
+        os.close(stderr)
+        assert done.returncode == status
 
 
 @pytest.mark.realtool
